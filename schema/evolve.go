@@ -6,9 +6,9 @@ import (
 
 // Seen is a column as a part of the feed has shown it.
 type Seen struct {
-	Name     string // safe name
-	Spelling string // as the header wrote it
-	Evidence Evidence
+	Name      string   // safe name
+	Spellings []string // as headers wrote it
+	Evidence  Evidence
 }
 
 // Evolve is the table's schema after columns were seen: those it lacks are
@@ -26,18 +26,16 @@ func Evolve(old *Schema, seen []Seen) (next *Schema, changed bool) {
 		t := s.Evidence.Type()
 		i := next.Index(s.Name)
 		if i < 0 {
-			f := Field{Name: s.Name, Type: t, Evidence: s.Evidence}
-			if s.Spelling != "" {
-				f.Spellings = []string{s.Spelling}
-			}
-			next.Fields = append(next.Fields, f)
+			next.Fields = append(next.Fields, Field{Name: s.Name, Type: t, Spellings: slices.Clone(s.Spellings), Evidence: s.Evidence})
 			next.Changes = append(next.Changes, Change{Kind: "add", Column: s.Name, To: t.String(), Witness: s.Evidence.Decided})
 			continue
 		}
 		f := &next.Fields[i]
-		if s.Spelling != "" && !slices.Contains(f.Spellings, s.Spelling) {
-			f.Spellings = append(slices.Clone(f.Spellings), s.Spelling)
-			next.Changes = append(next.Changes, Change{Kind: "spelling", Column: s.Name, To: s.Spelling})
+		for _, spelling := range s.Spellings {
+			if !slices.Contains(f.Spellings, spelling) {
+				f.Spellings = append(slices.Clone(f.Spellings), spelling)
+				next.Changes = append(next.Changes, Change{Kind: "spelling", Column: s.Name, To: spelling})
+			}
 		}
 		if f.Type.Kind == Unknown && t.Kind != Unknown {
 			f.Evidence.Join(s.Evidence)

@@ -83,17 +83,17 @@ func TestInferenceIsAJoin(t *testing.T) {
 
 func TestSchemaStoredForm(t *testing.T) {
 	first, changed := Evolve(nil, []Seen{
-		{Name: "a", Spelling: "A", Evidence: *observe("1", "2")},
-		{Name: "b", Spelling: "b", Evidence: *observe("")},
-		{Name: "c", Spelling: "c", Evidence: *observe("1/22/2020")},
+		{Name: "a", Spellings: []string{"A"}, Evidence: *observe("1", "2")},
+		{Name: "b", Spellings: []string{"b"}, Evidence: *observe("")},
+		{Name: "c", Spellings: []string{"c"}, Evidence: *observe("1/22/2020")},
 	})
 	if !changed || first.Version != 1 {
 		t.Fatalf("first version: %+v, changed %v", first, changed)
 	}
 	second, changed := Evolve(first, []Seen{
-		{Name: "b", Spelling: "b", Evidence: *observe("2.5")},
-		{Name: "a", Spelling: "a ", Evidence: *observe("x")}, // keeps its type
-		{Name: "d", Spelling: "d", Evidence: *observe("x")},
+		{Name: "b", Spellings: []string{"b"}, Evidence: *observe("2.5")},
+		{Name: "a", Spellings: []string{"a "}, Evidence: *observe("x")}, // keeps its type
+		{Name: "d", Spellings: []string{"d"}, Evidence: *observe("x")},
 	})
 	if !changed || second.Version != 2 || second.Previous != 1 {
 		t.Fatalf("second version: %+v, changed %v", second, changed)
@@ -106,7 +106,7 @@ func TestSchemaStoredForm(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("columns (-want +got):\n%s", diff)
 	}
-	if same, changed := Evolve(second, []Seen{{Name: "a", Spelling: "A", Evidence: *observe("x")}}); changed || same != second {
+	if same, changed := Evolve(second, []Seen{{Name: "a", Spellings: []string{"A"}, Evidence: *observe("x")}}); changed || same != second {
 		t.Errorf("nothing new made version %d", same.Version)
 	}
 	b, err := json.Marshal(second)

@@ -1,0 +1,37 @@
+package consumer
+
+import "sync"
+
+// budget bounds the text of rows in all open batches of a consumer. A worker
+// that finds it used up commits its batch, or waits for another's.
+type budget struct {
+	mu    sync.Mutex
+	used  int
+	limit int
+	freed chan struct{} // closed when memory comes back
+}
+
+// take adds n bytes when they fit, or when nothing else is in use; else it gives
+// a channel that closes when memory came back.
+func (b *budget) take(n int) (wait <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.used == 0 || b.used+n <= b.limit {
+		b.used += n
+		return nil
+	}
+	if b.freed == nil {
+		b.freed = make(chan struct{})
+	}
+	return b.freed
+}
+
+func (b *budget) give(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used -= n
+	if b.freed != nil && n > 0 {
+		close(b.freed)
+		b.freed = nil
+	}
+}

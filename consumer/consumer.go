@@ -1,0 +1,163 @@
+// Package consumer takes a topic's messages to the lake: rows become typed
+// records, and each topic partition's records are committed in batches, in
+// offset order, through the sink. Where to begin is read from the lake, never
+// from the consumer group.
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"lakefeed/broker"
+	"lakefeed/sink"
+)
+
+// The defaults of a Consumer.
+const (
+	DefaultFlushBytes = 64 << 20
+	DefaultFlushEvery = 60 * time.Second
+	DefaultMemory     = 256 << 20
+)
+
+// Consumer sinks one topic into one table.
+type Consumer struct {
+	Client *broker.Client
+	Topic  broker.Topic
+	Table  *sink.Table
+
+	// Group is the consumer group that shares the topic partitions out. Empty:
+	// this process takes all of them.
+	Group string
+	// FlushBytes of rows' text, or FlushEvery since its first row, end a batch.
+	// The first batch of a table without a schema waits for the defaults at least.
+	FlushBytes int
+	FlushEvery time.Duration
+	// Memory bounds the text of the rows in all open batches to half of it: as
+	// columns and files under construction they take about as much again.
+	Memory int
+	// Meta adds the columns _source, _row, _offset and _ingested_at.
+	Meta bool
+	// Catalog is written again after commits, at most once a second; may be nil.
+	Catalog func(ctx context.Context) error
+
+	Events Events
+	Log    *slog.Logger
+	Now    func() time.Time
+
+	mu     sync.Mutex
+	drain  map[int]int64 // offset to reach by topic partition; nil: go on
+	budget budget
+}
+
+// Validate fills in the defaults and reports every fault at once.
+func (c *Consumer) Validate() error {
+	var errs []error
+	if c.Client == nil || c.Table == nil {
+		errs = append(errs, errors.New("consumer: Client and Table are required"))
+	}
+	if c.FlushBytes < 0 || c.FlushEvery < 0 || c.Memory < 0 {
+		errs = append(errs, errors.New("consumer: flush size, flush time and memory must not be negative"))
+	}
+	if c.FlushBytes == 0 {
+		c.FlushBytes = DefaultFlushBytes
+	}
+	if c.FlushEvery == 0 {
+		c.FlushEvery = DefaultFlushEvery
+	}
+	if c.Memory == 0 {
+		c.Memory = DefaultMemory
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	c.budget.limit = c.Memory / 2
+	return errors.Join(errs...)
+}
+
+// Drain tells a consumer that is running to stop once the lake has every
+// message below the offset given for each topic partition. Topic partitions
+// that are not named have nothing to reach.
+func (c *Consumer) Drain(upTo map[int]int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if upTo == nil {
+		upTo = map[int]int64{}
+	}
+	c.drain = upTo
+}
+
+// target is the offset a topic partition is to be drained to.
+func (c *Consumer) target(partition int) (offset int64, draining bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.drain == nil {
+		return 0, false
+	}
+	return c.drain[partition], true
+}
+
+// Run consumes until ctx ends or the topic partitions are drained. When ctx
+// ends it commits what it has read, for as long as a minute, and gives ctx's
+// error. It returns when all its goroutines have.
+func (c *Consumer) Run(ctx context.Context) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if c.Group == "" {
+		all := make([]int, c.Topic.Partitions)
+		for p := range all {
+			all[p] = p
+		}
+		return c.work(ctx, ctx, all, func(context.Context, map[int]int64) error { return nil })
+	}
+	run, stop := context.WithCancel(ctx)
+	defer stop()
+	var done error
+	err := c.Client.Group(run, broker.GroupConfig{ID: c.Group, Topic: c.Topic.Name}, func(generation context.Context, g broker.Generation) error {
+		err := c.work(ctx, generation, g.Partitions, g.Commit)
+		if err == nil { // drained
+			stop()
+			return nil
+		}
+		if generation.Err() != nil && ctx.Err() == nil {
+			return nil // the group is shared out anew
+		}
+		done = err
+		stop()
+		return err
+	})
+	switch {
+	case done != nil:
+		return done
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case run.Err() != nil:
+		return nil
+	}
+	return err
+}
+
+// work runs one worker for each topic partition. process is the context of the
+// whole run, assigned that of the assignment.
+func (c *Consumer) work(process, assigned context.Context, partitions []int, hint func(context.Context, map[int]int64) error) error {
+	group, ctx := errgroup.WithContext(assigned)
+	for _, p := range partitions {
+		group.Go(func() error {
+			w := &worker{c: c, partition: p, process: process, hint: hint}
+			if err := w.run(ctx); err != nil {
+				return fmt.Errorf("consume %s/%d: %w", c.Topic.Name, p, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}

@@ -1,0 +1,49 @@
+package consumer
+
+import (
+	"time"
+
+	"lakefeed/schema"
+)
+
+// Events are told what happens; a nil func is not told. They are called from the
+// workers' goroutines, one at a time for a topic partition, and must be quick.
+type Events struct {
+	// Committed: a batch is in the lake, and its files are visible.
+	Committed func(Commit)
+	// Evolved: a new version of the table's schema was stored.
+	Evolved func(version int64, changes []schema.Change)
+	// Conflict: a row was skipped that the end of its stream had not counted.
+	Conflict func(partition int, offset int64, stream schema.StreamID, row int64)
+	// Lost: another owner had decided the batch, which was dropped.
+	Lost func(partition int, seq int64)
+	// Unverified: the last message of the chain is gone from the log, so that the
+	// log could not be compared with it.
+	Unverified func(partition int, offset int64)
+}
+
+// Commit is what one committed batch was.
+type Commit struct {
+	Partition   int
+	Seq         int64
+	From, To    int64
+	Rows        int64 // in the table
+	Quarantined int64
+	Rescued     int64 // cells
+	Duplicates  int64 // rows skipped because they were in the lake already
+	Files       int
+	Bytes       int64 // of the files
+	Took        time.Duration
+}
+
+func (e *Events) committed(c Commit) {
+	if e.Committed != nil {
+		e.Committed(c)
+	}
+}
+
+func (e *Events) evolved(version int64, changes []schema.Change) {
+	if e.Evolved != nil {
+		e.Evolved(version, changes)
+	}
+}

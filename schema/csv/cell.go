@@ -1,0 +1,202 @@
+package csv
+
+import (
+	"bytes"
+
+	"lakefeed/schema"
+)
+
+// Cell is one cell of a row: its text, without the quotes and escapes it was
+// written with, and whether it was quoted. An unquoted empty cell is null, a
+// quoted one is the empty string.
+type Cell struct {
+	Text   []byte
+	Quoted bool
+}
+
+// Cells appends the cells of the current row to dst. Their texts are valid until
+// the next call of Next. It appends nothing for a reject.
+func (s *Splitter) Cells(dst []Cell) []Cell {
+	if s.row.Rule != "" || s.row.To == 0 {
+		return dst
+	}
+	raw, delim := s.row.Raw, []byte(s.d.Delimiter)
+	s.unescaped = s.unescaped[:0]
+	for p := 0; ; {
+		var c Cell
+		if s.d.Quote != 0 && p < len(raw) && raw[p] == s.d.Quote {
+			c.Text, p = s.quotedCell(raw, p+1)
+			c.Quoted = true
+		} else if s.d.Quote == 0 && s.d.Escape != 0 {
+			c.Text, p = s.escapedCell(raw, p)
+		} else if n := s.indexDelim(raw[p:], delim); n >= 0 {
+			c.Text, p = raw[p:p+n], p+n
+		} else {
+			c.Text, p = raw[p:], len(raw)
+		}
+		dst = append(dst, c)
+		if p == len(raw) {
+			return dst
+		}
+		p += len(delim)
+	}
+}
+
+// indexDelim finds the first delimiter. Cells are short: a plain loop beats the
+// call of a vectorised search for the first bytes.
+func (s *Splitter) indexDelim(b, delim []byte) int {
+	if s.wide {
+		return bytes.Index(b, delim)
+	}
+	for i, c := range b {
+		if c == s.delim {
+			return i
+		}
+		if i == 31 {
+			if n := bytes.IndexByte(b[32:], s.delim); n >= 0 {
+				return 32 + n
+			}
+			return -1
+		}
+	}
+	return -1
+}
+
+// quotedCell reads a quoted cell whose text begins at p. next is the index of
+// the delimiter behind it, or the end of the record.
+func (s *Splitter) quotedCell(raw []byte, p int) (text []byte, next int) {
+	quote, escape := s.d.Quote, s.d.Escape
+	from, start := p, len(s.unescaped)
+	for {
+		k := bytes.IndexByte(raw[p:], quote)
+		if k < 0 {
+			k = len(raw) - p // not in a record that a scan has found
+		}
+		if escape != 0 {
+			if e := bytes.IndexByte(raw[p:p+k], escape); e >= 0 {
+				e += p
+				p = e + 1
+				if p < len(raw) && (raw[p] == quote || raw[p] == escape) {
+					s.unescaped = append(s.unescaped, raw[from:e]...)
+					from = p
+					p++
+				}
+				continue
+			}
+		}
+		end := p + k
+		if end+1 < len(raw) && raw[end+1] == quote {
+			s.unescaped = append(s.unescaped, raw[from:end+1]...)
+			p = end + 2
+			from = p
+			continue
+		}
+		// The cell closes. Text up to the delimiter belongs to it all the same.
+		tail := min(end+1, len(raw))
+		next = len(raw)
+		if n := s.indexDelim(raw[tail:], []byte(s.d.Delimiter)); n >= 0 {
+			next = tail + n
+		}
+		if len(s.unescaped) == start && next == tail {
+			return raw[from:end], next
+		}
+		s.unescaped = append(s.unescaped, raw[from:end]...)
+		s.unescaped = append(s.unescaped, raw[tail:next]...)
+		return s.unescaped[start:len(s.unescaped):len(s.unescaped)], next
+	}
+}
+
+// escapedCell reads a cell of a dialect without quotes, in which the escape
+// stands before a delimiter or itself.
+func (s *Splitter) escapedCell(raw []byte, p int) (text []byte, next int) {
+	delim := []byte(s.d.Delimiter)
+	from, start := p, len(s.unescaped)
+	for {
+		n := s.indexDelim(raw[p:], delim)
+		if n < 0 {
+			n = len(raw) - p
+		}
+		if e := bytes.IndexByte(raw[p:p+n], s.d.Escape); e >= 0 {
+			e += p
+			p = e + 1
+			switch rest := raw[p:]; {
+			case bytes.HasPrefix(rest, delim):
+				s.unescaped = append(s.unescaped, raw[from:e]...)
+				from, p = p, p+len(delim)
+			case len(rest) > 0 && rest[0] == s.d.Escape:
+				s.unescaped = append(s.unescaped, raw[from:e]...)
+				from, p = p, p+1
+			}
+			continue
+		}
+		next = p + n
+		if len(s.unescaped) == start {
+			return raw[from:next], next
+		}
+		s.unescaped = append(s.unescaped, raw[from:next]...)
+		return s.unescaped[start:len(s.unescaped):len(s.unescaped)], next
+	}
+}
+
+// AppendRFC4180 appends the current row as one RFC 4180 record: UTF-8, commas,
+// double quotes, no line end. A row that already is one is copied as it stands.
+// Else a cell is quoted where its text asks for it, and where it was quoted and
+// would be taken for null otherwise. A row of one null cell appends nothing. Of
+// a reject it appends Raw.
+func (s *Splitter) AppendRFC4180(dst []byte) []byte {
+	raw := s.row.Raw
+	if s.row.plain || s.row.Rule != "" {
+		return append(dst, raw...)
+	}
+	if !s.wide && s.d.Escape == 0 && bytes.IndexByte(raw, '"') < 0 && bytes.IndexByte(raw, s.d.Quote) < 0 &&
+		(s.delim == ',' || bytes.IndexByte(raw, ',') < 0) {
+		at := len(dst)
+		dst = append(dst, raw...)
+		if s.delim != ',' {
+			for i, c := range dst[at:] {
+				if c == s.delim {
+					dst[at+i] = ','
+				}
+			}
+		}
+		return dst
+	}
+	s.cells = s.Cells(s.cells[:0])
+	for i, c := range s.cells {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendCell(dst, c)
+	}
+	return dst
+}
+
+// appendCell appends a cell as RFC 4180 writes it.
+func appendCell(dst []byte, c Cell) []byte {
+	if !(c.Quoted && schema.IsNullToken(c.Text)) && !asksForQuotes(c.Text) {
+		return append(dst, c.Text...)
+	}
+	dst = append(dst, '"')
+	for text := c.Text; ; {
+		i := bytes.IndexByte(text, '"')
+		if i < 0 {
+			dst = append(dst, text...)
+			break
+		}
+		dst = append(dst, text[:i+1]...)
+		dst = append(dst, '"')
+		text = text[i+1:]
+	}
+	return append(dst, '"')
+}
+
+// asksForQuotes says whether a cell cannot stand unquoted in an RFC 4180 record.
+func asksForQuotes(text []byte) bool {
+	const special uint64 = 1<<',' | 1<<'"' | 1<<'\r' | 1<<'\n'
+	for _, c := range text {
+		if c < 64 && special>>c&1 != 0 {
+			return true
+		}
+	}
+	return false
+}

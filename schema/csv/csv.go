@@ -1,0 +1,149 @@
+// Package csv turns the bytes of CSV files into rows: it finds out how a file
+// is written (Sniff), cuts it into records (Splitter), and gives every record as
+// cells or as one RFC 4180 record.
+//
+// No byte is lost on the way. Every byte behind a BOM lies in exactly one row, one
+// reject, one blank line or one comment, and the rows are the same however the
+// reader cuts the stream into pieces. Real files are read leniently: a stray
+// quote is a character, text behind a closing quote belongs to its cell, line
+// ends may be LF, CRLF and CR, mixed. What cannot be cut into a record safely, a
+// quote that never closes above all, is a reject: one line, and not the rest of
+// the file.
+package csv
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Version is the version of the rules by which a Splitter cuts. It changes
+// whenever the same bytes and the same Dialect would give other rows.
+const Version = 1
+
+// The encodings a Dialect may name.
+const (
+	UTF8        = "utf-8"
+	Windows1252 = "windows-1252"
+	UTF16LE     = "utf-16le"
+	UTF16BE     = "utf-16be"
+)
+
+// Dialect says how a file is written. The zero value of every field but
+// Delimiter and Quote is the common case; Standard is the common dialect. As
+// JSON, single characters are strings of one character.
+type Dialect struct {
+	Delimiter string // between cells: one or more bytes; "" means ","
+	Quote     byte   // around cells; 0: none
+	Escape    byte   // inside quoted cells, before a quote or itself; 0: the quote doubled. A doubled quote is read in either case. Without Quote it stands before a delimiter or itself.
+	Comment   byte   // a line that begins with it is passed over; 0: none
+	Encoding  string // UTF8 ("" means it), Windows1252, UTF16LE or UTF16BE
+	Header    bool   // the first record names the columns
+	Skip      int    // lines before the header
+}
+
+// Standard is the dialect of RFC 4180: comma, double quote, UTF-8.
+func Standard() Dialect { return Dialect{Delimiter: ",", Quote: '"', Encoding: UTF8} }
+
+// ByteOffsets says whether a Splitter's offsets are offsets in the object
+// itself. They are in UTF-8. Else they are offsets in the object's text as UTF-8
+// (its BOM, if it has one, included), and a reader has to begin at the object's
+// first byte: see Options.Offset.
+func (d Dialect) ByteOffsets() bool { return d.Encoding == UTF8 || d.Encoding == "" }
+
+// normal fills in defaults.
+func (d Dialect) normal() Dialect {
+	if d.Delimiter == "" {
+		d.Delimiter = ","
+	}
+	if d.Encoding == "" {
+		d.Encoding = UTF8
+	}
+	if d.Escape == d.Quote {
+		d.Escape = 0
+	}
+	return d
+}
+
+// Validate reports every fault of the dialect: characters that are not ASCII,
+// are line ends, or have two meanings, and an unknown encoding.
+func (d Dialect) Validate() error {
+	d = d.normal()
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("csv dialect: "+format, args...)) }
+	single := func(name string, c byte) {
+		switch {
+		case c == '\n' || c == '\r' || c >= utf8.RuneSelf:
+			fault("%s %q: want one ASCII character that is no line end", name, string(rune(c)))
+		case c != 0 && strings.IndexByte(d.Delimiter, c) >= 0:
+			fault("%s %q is part of the delimiter %q", name, string(rune(c)), d.Delimiter)
+		}
+	}
+	if strings.ContainsAny(d.Delimiter, "\r\n") || !utf8.ValidString(d.Delimiter) {
+		fault("delimiter %q: want UTF-8 text without line ends", d.Delimiter)
+	}
+	single("quote", d.Quote)
+	single("escape", d.Escape)
+	single("comment", d.Comment)
+	if d.Comment != 0 && d.Comment == d.Quote {
+		fault("comment and quote are both %q", string(rune(d.Comment)))
+	}
+	switch d.Encoding {
+	case UTF8, Windows1252, UTF16LE, UTF16BE:
+	default:
+		fault("unknown encoding %q: want %s, %s, %s or %s", d.Encoding, UTF8, Windows1252, UTF16LE, UTF16BE)
+	}
+	if d.Skip < 0 {
+		fault("skip %d: want a number of lines", d.Skip)
+	}
+	return errors.Join(faults...)
+}
+
+// dialectJSON is the JSON form of a Dialect.
+type dialectJSON struct {
+	Delimiter string `json:"delimiter"`
+	Quote     string `json:"quote,omitempty"`
+	Escape    string `json:"escape,omitempty"`
+	Comment   string `json:"comment,omitempty"`
+	Encoding  string `json:"encoding,omitempty"`
+	Header    bool   `json:"header,omitempty"`
+	Skip      int    `json:"skip,omitempty"`
+}
+
+// MarshalJSON writes single characters as strings of one character, and leaves
+// out what is absent.
+func (d Dialect) MarshalJSON() ([]byte, error) {
+	text := func(c byte) string {
+		if c == 0 {
+			return ""
+		}
+		return string(rune(c))
+	}
+	return json.Marshal(dialectJSON{
+		Delimiter: d.Delimiter, Quote: text(d.Quote), Escape: text(d.Escape), Comment: text(d.Comment),
+		Encoding: d.Encoding, Header: d.Header, Skip: d.Skip,
+	})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (d *Dialect) UnmarshalJSON(b []byte) error {
+	var j dialectJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return fmt.Errorf("read csv dialect: %w", err)
+	}
+	*d = Dialect{Delimiter: j.Delimiter, Encoding: j.Encoding, Header: j.Header, Skip: j.Skip}
+	for _, f := range []struct {
+		name, text string
+		to         *byte
+	}{{"quote", j.Quote, &d.Quote}, {"escape", j.Escape, &d.Escape}, {"comment", j.Comment, &d.Comment}} {
+		switch {
+		case len(f.text) > 1:
+			return fmt.Errorf("read csv dialect: %s %q: want one ASCII character", f.name, f.text)
+		case len(f.text) == 1:
+			*f.to = f.text[0]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,7 @@
+package csv
+
+// SetBufferSize sets the size of the buffer before the first call of Next.
+func (s *Splitter) SetBufferSize(n int) { s.size = n }
+
+// BufferSize is the size that the buffer has come to.
+func (s *Splitter) BufferSize() int { return cap(s.buf) }

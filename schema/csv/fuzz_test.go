@@ -1,0 +1,59 @@
+package csv_test
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"lakefeed/schema/csv"
+)
+
+var dialects = []csv.Dialect{
+	{Delimiter: ",", Quote: '"'},
+	{Delimiter: ",", Quote: '"', Comment: '#'},
+	{Delimiter: ",", Quote: '"', Escape: '\\'},
+	{Delimiter: ";", Quote: '"'},
+	{Delimiter: "\t", Quote: '\''},
+	{Delimiter: ",", Quote: '\'', Escape: '\\'},
+	{Delimiter: "||", Quote: '"', Escape: '\\', Comment: '#'},
+	{Delimiter: ", ", Quote: '"'},
+	{Delimiter: ","},
+	{Delimiter: "|", Escape: '\\'},
+	{Delimiter: "||", Escape: '\\'},
+}
+
+func FuzzSplitter(f *testing.F) {
+	for _, text := range []string{
+		"a,b\n1,2\n", "a,\"b\nc\"\r\nd,e", "\ufeffa\r\rb\n\n\"\"\n", "a,\"b\nc,d\ne", "x\"y,\"z\"w,\"\"\"\"\n",
+		"\"\\\"a\\\\\",\\N\n#c\n'a''b'\t'\n'", "a|||\"b||c\"||\n", "\xff,\xc3\n\xe2\x82", "NA,\"NA\",\"\",\n", "a\",\"\na\",\"\na\",\"\n",
+	} {
+		for i := range dialects {
+			f.Add([]byte(text), uint8(i), uint8(3), uint16(7+i), i%3 == 0)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte, dialect, cut uint8, maxRecord uint16, one bool) {
+		o := csv.Options{MaxRecord: int(maxRecord)%300 + 1}
+		if one {
+			o.Width = 1
+		}
+		checkSplit(t, text, dialects[int(dialect)%len(dialects)], o, int(cut))
+	})
+}
+
+// TestSplitterIsTheReference holds the splitter against a plain one on texts
+// made of what matters.
+func TestSplitterIsTheReference(t *testing.T) {
+	parts := []string{`"`, `"`, `""`, "'", `\`, ",", ",", ";", "|", "||", "\t", ", ", "\n", "\n", "\r\n", "\r", "a", "bc", "é", "\xff", "#", "NA", `\N`, " "}
+	rapid.Check(t, func(t *rapid.T) {
+		text := ""
+		if rapid.IntRange(0, 9).Draw(t, "bom") == 0 {
+			text = "\ufeff"
+		}
+		for _, p := range rapid.SliceOfN(rapid.SampledFrom(parts), 0, 60).Draw(t, "text") {
+			text += p
+		}
+		o := csv.Options{MaxRecord: rapid.IntRange(1, 60).Draw(t, "max"), Width: rapid.IntRange(0, 1).Draw(t, "width")}
+		d := rapid.SampledFrom(dialects).Draw(t, "dialect")
+		checkSplit(t, []byte(text), d, o, rapid.IntRange(0, 200).Draw(t, "cut"))
+	})
+}

@@ -1,0 +1,270 @@
+package csv
+
+import "bytes"
+
+// What a scan has found.
+type finding uint8
+
+const (
+	more  finding = iota // the record does not end within the view
+	whole                // the record's end
+	open                 // the object ends inside a quoted cell
+)
+
+// A scanner is the state of reading one record, kept while more bytes are
+// fetched. All of it depends on the record's bytes only, never on how they came.
+type scanner struct {
+	from   int  // where the record begins
+	p      int  // the next byte to look at
+	quoted bool // p is inside a quoted cell
+	cell   bool // p is where a cell begins; only kept for delimiters of several bytes
+	loose  bool // a stray quote, or text behind a closing quote, was seen
+	escape bool // an escape was seen
+	// spanned says that a quoted cell had a line break.
+	spanned bool
+	jumped  bool
+	found   marks
+	front   frontier
+}
+
+// marks are where the next byte of each special kind is.
+type marks struct{ lf, cr, quote, escape mark }
+
+// A mark remembers a search: none of the bytes from since up to at is the one
+// sought; the one at at may be it, or is only where the search goes on. So every
+// byte is looked at about once for each kind.
+type mark struct{ since, at int }
+
+// next finds the first c at or behind p in view, len(view) where there is none.
+func (m *mark) next(view []byte, c byte, p int) int {
+	i := m.at
+	if p > i || p < m.since {
+		i, m.since = p, p
+	}
+	if i < len(view) && view[i] != c {
+		if n := bytes.IndexByte(view[i:], c); n >= 0 {
+			i += n
+		} else {
+			i = len(view)
+		}
+	}
+	m.at = i
+	return i
+}
+
+// A frontier is what a record that turned out to be a reject has taught about
+// the lines behind its first: each of its line ends before end was inside a
+// quoted cell. So when a later record, too, is inside a quoted cell at one of
+// them, it goes on like the first, and may jump to where that was left. Without
+// this a file in which every line seems to leave a quote open would be read
+// MaxRecord bytes ahead for every line.
+type frontier struct {
+	end    int
+	p      int
+	quoted bool
+	cell   bool
+}
+
+// start begins a record at from.
+func (c *scanner) start(from int) {
+	c.from, c.p = from, from
+	c.quoted, c.cell, c.loose, c.escape, c.spanned, c.jumped = false, true, false, false, false, false
+}
+
+// shift follows the buffer when its bytes move down.
+func (c *scanner) shift(by int) {
+	for _, i := range []*int{&c.from, &c.p, &c.front.end, &c.front.p} {
+		*i = max(*i-by, 0)
+	}
+	for _, m := range []*mark{&c.found.lf, &c.found.cr, &c.found.quote, &c.found.escape} {
+		m.since, m.at = max(m.since-by, 0), max(m.at-by, 0)
+	}
+}
+
+// lineEnd finds the first LF or CR at or behind p, len(view) where there is none.
+func (c *scanner) lineEnd(view []byte, p int) int {
+	return min(c.found.lf.next(view, '\n', p), c.found.cr.next(view, '\r', p))
+}
+
+// scan goes on reading the record, and gives the index of its line end. view is
+// all of the buffer that may belong to the record, and atEnd says that nothing
+// follows it.
+func (s *Splitter) scan(view []byte, atEnd bool) (end int, f finding) {
+	quote, p := s.d.Quote, s.p
+	for {
+		if s.quoted {
+			if !s.scanQuoted(view, atEnd) {
+				if atEnd {
+					return len(view), open
+				}
+				return 0, more
+			}
+			p = s.p
+			if p < len(view) && view[p] == '\n' { // many records end in a quoted cell
+				return p, whole
+			}
+			continue
+		}
+		nl := s.lineEnd(view, p)
+		q := len(view)
+		switch {
+		case quote == 0:
+		case s.wide:
+			q, p = s.openingWide(view, p, nl, atEnd)
+		default:
+			q = s.found.quote.next(view, quote, p)
+		}
+		if q >= nl {
+			s.p = p
+			if !atEnd && (nl == len(view) || view[nl] == '\r' && nl+1 == len(view)) {
+				return 0, more
+			}
+			return nl, whole
+		}
+		p = q + 1
+		if q == s.from || s.wide || view[q-1] == s.delim {
+			s.p, s.quoted = p, true
+		} else {
+			s.loose = true
+		}
+	}
+}
+
+// openingWide finds the quote that opens a cell between p and the line end at
+// nl, where the delimiter has several bytes, len(view) where there is none. It
+// gives the place to go on from when it has found none.
+func (s *Splitter) openingWide(view []byte, p, nl int, atEnd bool) (q, at int) {
+	for {
+		if s.cell {
+			if p == len(view) {
+				return len(view), p
+			}
+			if view[p] == s.d.Quote {
+				s.cell = false
+				return p, p
+			}
+		}
+		// Only whole lines: half a delimiter may be at the end of the view.
+		if nl == len(view) && !atEnd {
+			return len(view), p
+		}
+		n := bytes.Index(view[p:nl], []byte(s.d.Delimiter))
+		if n < 0 {
+			return len(view), p
+		}
+		p += n + len(s.d.Delimiter)
+		s.cell = true
+	}
+}
+
+// scanQuoted reads to behind the quote that closes the cell, and says whether it
+// is there.
+func (s *Splitter) scanQuoted(view []byte, atEnd bool) bool {
+	quote := s.d.Quote
+	nl := s.lineEnd(view, s.p)
+	for {
+		// Most cells are short, and a search costs its call.
+		p := s.p
+		k := p
+		for end := min(p+16, len(view)); k < end && view[k] != quote; k++ {
+		}
+		if k == p+16 {
+			k = s.found.quote.next(view, quote, k)
+		}
+		e := len(view)
+		if s.d.Escape != 0 {
+			e = s.found.escape.next(view, s.d.Escape, p)
+		}
+		if nl < p {
+			nl = s.lineEnd(view, p)
+		}
+		if nl < min(k, e) {
+			s.spanned = true
+			if nl < s.front.end && s.front.p > nl {
+				s.p, s.quoted, s.cell, s.jumped = s.front.p, s.front.quoted, s.front.cell, true
+				if !s.quoted {
+					return true
+				}
+				continue
+			}
+		}
+		if e < k {
+			if e+1 == len(view) {
+				return false
+			}
+			s.escape = true
+			s.p = e + 1
+			if c := view[e+1]; c == quote || c == s.d.Escape {
+				s.p++
+			}
+			continue
+		}
+		if k == len(view) {
+			return false
+		}
+		if k+1 == len(view) {
+			if !atEnd {
+				return false
+			}
+			s.p, s.quoted = k+1, false
+			return true
+		}
+		c := view[k+1]
+		if c == quote {
+			s.p = k + 2
+			continue
+		}
+		if c == s.delim && !s.wide && k+2 < len(view) && view[k+2] == quote {
+			s.p = k + 3 // the next cell is quoted, too
+			continue
+		}
+		s.p, s.quoted = k+1, false
+		if c != s.delim && c != '\n' && c != '\r' {
+			s.loose = true
+		}
+		return true
+	}
+}
+
+// frontier gives what the scan of view, which failed, has taught.
+func (s *Splitter) frontier(view []byte) frontier {
+	f := frontier{end: len(view), p: s.p, quoted: s.quoted, cell: s.cell}
+	if !f.quoted {
+		f.end = s.lineEnd(view, f.p)
+	}
+	return f
+}
+
+// indexLineEnd finds the first LF or CR, -1 where there is none. It looks at
+// little more than the bytes before it.
+func indexLineEnd(b []byte) int {
+	const window = 4 << 10
+	for at := 0; at < len(b); at += window {
+		w := b[at:min(at+window, len(b))]
+		lf := bytes.IndexByte(w, '\n')
+		if lf >= 0 {
+			w = w[:lf]
+		}
+		if cr := bytes.IndexByte(w, '\r'); cr >= 0 {
+			return at + cr
+		}
+		if lf >= 0 {
+			return at + lf
+		}
+	}
+	return -1
+}
+
+// countBreaks counts the line ends in b; CRLF is one.
+func countBreaks(b []byte) int {
+	n := bytes.Count(b, []byte{'\n'})
+	for {
+		i := bytes.IndexByte(b, '\r')
+		if i < 0 {
+			return n
+		}
+		if b = b[i+1:]; len(b) == 0 || b[0] != '\n' {
+			n++
+		}
+	}
+}
