@@ -1,0 +1,219 @@
+package sink
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"lakefeed/schema"
+)
+
+// checkpointObject is a chain's state behind a record. It can be made again from
+// the records at any time: losing it costs time, never truth.
+type checkpointObject struct {
+	V          int               `json:"v"`
+	Seq        int64             `json:"seq"`
+	To         int64             `json:"to"`
+	Log        string            `json:"log"`
+	Attempt    string            `json:"attempt"`
+	FP         *Fingerprint      `json:"fp,omitempty"`
+	Streams    []StreamState     `json:"streams,omitempty"`  // the live ones
+	Segments   []segmentRef      `json:"segments,omitempty"` // the others
+	Redirects  []json.RawMessage `json:"redirects,omitempty"`
+	Closed     *int64            `json:"closed,omitempty"` // by this swap
+	Registered int64             `json:"registered,omitempty"`
+	Skipped    map[string]int64  `json:"skipped,omitempty"` // offsets by reason
+	At         time.Time         `json:"at"`
+}
+
+type segmentRef struct {
+	Name    string `json:"name"`
+	Streams int    `json:"streams"`
+}
+
+func (t *Table) segmentKey(partition int, name string) string {
+	return t.chainFolder("streams", partition) + name + ".seg"
+}
+
+func decodeCheckpoint(b []byte) (*checkpointObject, error) {
+	k := new(checkpointObject)
+	if err := decodeObject(b, k); err != nil {
+		return nil, err
+	}
+	if k.Seq < 0 || k.To < 0 || k.Attempt == "" {
+		return nil, errors.New("its fields are not those of a checkpoint")
+	}
+	for i := range k.Streams {
+		if err := k.Streams[i].check(); err != nil {
+			return nil, err
+		}
+	}
+	return k, nil
+}
+
+// loadCheckpoint sets the chain to its newest checkpoint that can be read, or to
+// its beginning.
+func (c *Chain) loadCheckpoint(ctx context.Context) error {
+	folder := c.table.chainFolder("checkpoints", c.partition)
+	var keys []string
+	for o, err := range c.table.store.List(ctx, folder, "") {
+		if err != nil {
+			return err
+		}
+		if _, ok := numberOf(o.Key, folder); ok {
+			keys = append(keys, o.Key)
+		}
+	}
+	for _, key := range slices.Backward(keys) {
+		err := c.restore(ctx, key, folder)
+		if err == nil {
+			return nil
+		}
+		// Damage is no reason to stop: an older checkpoint and the records say the same.
+		if !errors.Is(err, errDamaged) {
+			return err
+		}
+		c.table.log.Warn("checkpoint cannot be read, going back to the one before", "key", key, "err", err)
+	}
+	c.state = State{Seq: -1, To: -1}
+	c.live = make(map[schema.StreamID]*stream)
+	c.skipped = make(map[string]int64)
+	c.segments, c.registered, c.checkpointed = nil, 0, -1
+	return nil
+}
+
+// errDamaged marks what is there but is not what it should be.
+var errDamaged = errors.New("damaged object")
+
+func (c *Chain) restore(ctx context.Context, key, folder string) error {
+	b, err := c.table.store.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	k, err := decodeCheckpoint(b)
+	if err != nil {
+		var format *FormatError
+		if errors.As(err, &format) {
+			return fmt.Errorf("read %s: %w", key, err)
+		}
+		return fmt.Errorf("read %s: %w: %w", key, errDamaged, err)
+	}
+	if seq, _ := numberOf(key, folder); seq != k.Seq {
+		return fmt.Errorf("read %s: %w: it says that it is checkpoint %d", key, errDamaged, k.Seq)
+	}
+	switch {
+	case len(k.Redirects) > 0:
+		return &KindError{Key: key, Kind: string(KindRedirect)}
+	case k.Closed != nil:
+		return &KindError{Key: key, Kind: string(KindClose)}
+	}
+	segments := make([]segment, 0, len(k.Segments))
+	for _, ref := range k.Segments {
+		s, err := c.loadSegment(ctx, ref)
+		if err != nil {
+			return err
+		}
+		segments = append(segments, s)
+	}
+	c.state = State{Seq: k.Seq, To: k.To, Log: k.Log, FP: k.FP, Attempt: k.Attempt}
+	c.live = make(map[schema.StreamID]*stream, len(k.Streams))
+	for _, s := range k.Streams {
+		c.live[s.ID] = streamOf(s)
+	}
+	c.skipped = make(map[string]int64)
+	maps.Copy(c.skipped, k.Skipped)
+	c.segments, c.registered, c.checkpointed = segments, k.Registered, k.Seq
+	return nil
+}
+
+// loadSegment reads a segment, unless the chain has it from before.
+func (c *Chain) loadSegment(ctx context.Context, ref segmentRef) (segment, error) {
+	for _, s := range c.segments {
+		if s.name == ref.Name {
+			return s, nil
+		}
+	}
+	key := c.table.segmentKey(c.partition, ref.Name)
+	b, err := c.table.store.Get(ctx, key)
+	if errors.Is(err, ErrNotExist) {
+		return segment{}, fmt.Errorf("read %s: %w: %w", key, errDamaged, err)
+	}
+	if err != nil {
+		return segment{}, err
+	}
+	s, err := decodeSegment(b)
+	var format *FormatError
+	if errors.As(err, &format) {
+		return segment{}, fmt.Errorf("read %s: %w", key, err)
+	}
+	if err == nil && (s.name != ref.Name || s.len() != ref.Streams) {
+		err = errors.New("it is not the one that the checkpoint names")
+	}
+	if err != nil {
+		return segment{}, fmt.Errorf("read %s: %w: %w", key, errDamaged, err)
+	}
+	return s, nil
+}
+
+// Checkpoint writes the chain's state, so that who opens it next need not read
+// the records before. It is written every 256 records anyway; call it at a clean
+// stop. Nothing is written when nothing was committed since the last one.
+func (c *Chain) Checkpoint(ctx context.Context) error {
+	if !c.ready {
+		return fmt.Errorf("checkpoint %s: it is not open", c)
+	}
+	if c.state.Seq < 0 || c.state.Seq == c.checkpointed {
+		return nil
+	}
+	if err := c.writeCheckpoint(ctx); err != nil {
+		return fmt.Errorf("checkpoint %s at record %d: %w", c, c.state.Seq, err)
+	}
+	c.table.events.checkpointed(c.partition, c.state.Seq)
+	return nil
+}
+
+func (c *Chain) writeCheckpoint(ctx context.Context) error {
+	var done []sealed
+	k := checkpointObject{
+		V: formatVersion, Seq: c.state.Seq, To: c.state.To, Log: c.state.Log, Attempt: c.state.Attempt, FP: c.state.FP,
+		Registered: c.registered, Skipped: c.skipped, At: c.table.now().UTC(),
+	}
+	for id, s := range c.live {
+		if s.complete() {
+			done = append(done, sealed{id: id, count: s.limit})
+		} else {
+			k.Streams = append(k.Streams, s.state())
+		}
+	}
+	slices.SortFunc(k.Streams, func(a, b StreamState) int { return cmp.Compare(a.ID.String(), b.ID.String()) })
+	segments := c.segments
+	if len(done) > 0 {
+		segments = addSegment(segments, done)
+		added := segments[len(segments)-1] // all others were there before
+		if err := c.table.create(ctx, c.table.segmentKey(c.partition, added.name), added.body); err != nil && !errors.Is(err, ErrExists) {
+			return err
+		}
+	}
+	for _, s := range segments {
+		k.Segments = append(k.Segments, segmentRef{Name: s.name, Streams: s.len()})
+	}
+	body, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	key := c.table.chainFolder("checkpoints", c.partition) + number(k.Seq) + ".json"
+	// If there is one it is another owner's, and says the same.
+	if err := c.table.create(ctx, key, body); err != nil && !errors.Is(err, ErrExists) {
+		return err
+	}
+	for _, s := range done {
+		delete(c.live, s.id)
+	}
+	c.segments, c.checkpointed = segments, k.Seq
+	return nil
+}

@@ -1,0 +1,190 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strconv"
+
+	"lakefeed/schema"
+)
+
+// Records is one batch of a topic partition, typed: what is to be committed as
+// [the chain's end, To).
+type Records struct {
+	Schema     *schema.Schema // whose version the files are of; nil when there is no row
+	Columns    []Column       // in table order, undecided columns left out, partition columns too
+	Rows       int
+	IDs        IDs
+	Rescued    *Rescues
+	Rescues    int64 // cells in Rescued
+	Quarantine []QuarantineRow
+	// QuarantineIDs are the identities of the quarantined rows.
+	QuarantineIDs IDs
+
+	To  int64        // offset behind the batch
+	Log string       // log id that the offsets are of
+	FP  *Fingerprint // of the last message before To
+}
+
+// Committed says what became of a batch.
+type Committed struct {
+	Outcome Outcome
+	Files   int
+	Bytes   int64 // of the files
+}
+
+// A Writer makes the files of a topic partition's batches and commits them, one
+// batch after the other. It keeps its buffers between batches; while a batch is
+// written one file is under construction at a time, whatever the number of
+// table partitions.
+type Writer struct {
+	Table *Table
+	Chain *Chain
+
+	encoder     Encoder
+	partitioner *partitioner
+	body        bytes.Buffer
+}
+
+// Commit writes the batch's files, stages them, and decides the batch. On Lost
+// another owner's record stands at its place: the batch is void, and the chain
+// is to be opened again. After an error nothing of the batch is in the lake,
+// unless the error came while the decided batch was published: then the next
+// owner publishes it.
+func (w *Writer) Commit(ctx context.Context, d *Draft, r *Records) (Committed, error) {
+	files, err := w.stage(ctx, d, r)
+	if err != nil {
+		return Committed{}, errors.Join(err, w.discard(ctx, files))
+	}
+	d.Counts.Rescued = r.Rescues
+	c := Commit{To: r.To, Log: r.Log, FP: r.FP, Files: files}
+	if r.Schema != nil {
+		c.Schema = r.Schema.Version
+	}
+	outcome, err := w.Chain.Commit(ctx, d, c)
+	if err != nil {
+		return Committed{}, err
+	}
+	done := Committed{Outcome: outcome, Files: len(files)}
+	for _, f := range files {
+		done.Bytes += f.Size
+	}
+	return done, nil
+}
+
+// stage writes and stages all files of the batch. On an error it gives those
+// that are staged.
+func (w *Writer) stage(ctx context.Context, d *Draft, r *Records) (files []File, err error) {
+	if w.partitioner == nil {
+		columns, err := parsePartitionBy(w.Table.Shape().PartitionBy)
+		if err != nil {
+			return nil, err
+		}
+		w.partitioner = &partitioner{columns: columns}
+	}
+	if r.Rows > 0 {
+		spec := FileSpec{Rows: r.Rows, IDs: r.IDs, Rescued: r.Rescued, Meta: w.meta(d, r)}
+		groups := []*group{{}}
+		if len(w.partitioner.columns) > 0 {
+			groups = w.partitioner.part(r)
+			spec.Rescued = w.partitioner.rescue(r.Rescued)
+		}
+		for _, c := range r.Columns {
+			if !slices.ContainsFunc(w.partitioner.columns, func(p partitionColumn) bool { return p.name == c.Name }) {
+				spec.Columns = append(spec.Columns, c)
+			}
+		}
+		for n, g := range groups {
+			w.body.Reset()
+			made, err := w.encoder.Encode(&w.body, spec, g.rows)
+			if err != nil {
+				return files, fmt.Errorf("encode rows of %s: %w", PartitionPath(g.values), err)
+			}
+			file, err := w.put(ctx, Main, d, r, made, g.values, n)
+			if err != nil {
+				return files, err
+			}
+			files = append(files, file)
+		}
+	}
+	if len(r.Quarantine) > 0 {
+		w.body.Reset()
+		made, err := w.encoder.EncodeQuarantine(&w.body, r.Quarantine, r.QuarantineIDs, w.meta(d, r))
+		if err != nil {
+			return files, fmt.Errorf("encode quarantined rows: %w", err)
+		}
+		file, err := w.put(ctx, Quarantine, d, r, made, nil, 0)
+		if err != nil {
+			return files, err
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// put checks the file that was just encoded and stages it.
+func (w *Writer) put(ctx context.Context, table string, d *Draft, r *Records, made Encoded, values []PartitionValue, n int) (File, error) {
+	key := w.Table.FileKey(table, PartitionPath(values), w.Table.Topic(), w.Chain.partition, d, r.To, n)
+	body := bytes.NewReader(w.body.Bytes())
+	if err := Verify(body, int64(w.body.Len()), made, false); err != nil {
+		return File{}, fmt.Errorf("verify %s before it is stored: %w", key, err)
+	}
+	staged, err := w.Table.store.Stage(ctx, key, body)
+	if err != nil {
+		return File{}, err
+	}
+	return File{
+		Table: table, Key: key, Staged: staged, Size: made.Size, ETag: staged.ETag, Rows: made.Rows,
+		RowHash: made.RowHash, CellHash: made.CellHash, Partition: values, Min: made.Min, Max: made.Max,
+	}, nil
+}
+
+// discard forgets staged files that no record lists.
+func (w *Writer) discard(ctx context.Context, files []File) error {
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, w.Table.store.Discard(context.WithoutCancel(ctx), f.Staged))
+	}
+	return errors.Join(errs...)
+}
+
+// meta is the key-value metadata of a batch's files.
+func (w *Writer) meta(d *Draft, r *Records) map[string]string {
+	m := map[string]string{
+		"lakefeed.table":     w.Table.Name(),
+		"lakefeed.topic":     w.Table.Topic(),
+		"lakefeed.partition": strconv.Itoa(w.Chain.partition),
+		"lakefeed.from":      strconv.FormatInt(d.From(), 10),
+		"lakefeed.to":        strconv.FormatInt(r.To, 10),
+		"lakefeed.attempt":   d.Attempt(),
+	}
+	if r.Schema != nil {
+		m["lakefeed.schema_version"] = strconv.FormatInt(r.Schema.Version, 10)
+	}
+	return m
+}
+
+// rescue adds the cells that could not be partition values to those that were
+// rescued before.
+func (p *partitioner) rescue(before *Rescues) *Rescues {
+	if len(p.lost) == 0 {
+		return before
+	}
+	all := slices.Clone(p.lost)
+	if before != nil {
+		for i := range before.Len() {
+			row, column, text := before.Cell(i)
+			all = append(all, misplaced{int32(row), column, text})
+		}
+	}
+	sort.SliceStable(all, func(i, j int) bool { return all[i].row < all[j].row })
+	out := &Rescues{}
+	for _, m := range all {
+		out.Add(int(m.row), m.column, m.text)
+	}
+	return out
+}
