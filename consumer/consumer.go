@@ -43,8 +43,6 @@ type Consumer struct {
 	Memory int
 	// Meta adds the columns _source, _row, _offset and _ingested_at.
 	Meta bool
-	// Catalog is written again after commits, at most once a second; may be nil.
-	Catalog func(ctx context.Context) error
 
 	Events Events
 	Log    *slog.Logger

@@ -423,3 +423,30 @@ func TestAnotherLogStopsTheFeed(t *testing.T) {
 	}
 	b.want("feed", "n=1")
 }
+
+// Two members of a group share the topic partitions out, and the lake has every
+// row once.
+func TestAGroupSharesTheTopic(t *testing.T) {
+	b := newBench(t, 4)
+	b.group = "lakefeed.feed"
+	var want []string
+	for p := range 4 {
+		x := stream(fmt.Sprint("x", p), "n")
+		for i := range 10 {
+			b.send(x, p, fmt.Sprint(p*100+i))
+			want = append(want, fmt.Sprintf("n=%d", p*100+i))
+		}
+		b.end(x, p)
+	}
+	errs := make(chan error, 2)
+	for range 2 {
+		go func() { errs <- b.drain() }()
+	}
+	for range 2 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	slices.Sort(want)
+	b.want("feed", want...)
+}

@@ -79,9 +79,13 @@ type LostError struct {
 }
 
 func (e *LostError) Error() string {
+	rows := "Their rows are those of the record that it repairs"
+	if e.To > e.From {
+		rows = fmt.Sprintf("Their rows are among offsets %d to %d of the topic", e.From, e.To-1)
+	}
 	return fmt.Sprintf("publish record %d of %s: %d of its files are gone before they became visible (%s, staged as %s): a lifecycle rule or a person removed them. "+
-		"Their rows are offsets %d to %d of the topic; nothing more is committed to this topic partition of table %s until they are back: put the staged data back from a backup, or load the sources into another table",
-		e.Seq, chainName(e.Topic, e.Partition), len(e.Files), strings.Join(e.Files, ", "), strings.Join(e.Staged, ", "), e.From, e.To-1, e.Table)
+		"%s; nothing more is committed to this topic partition of table %s until they are back: put the staged data back from a backup, or load the sources into another table",
+		e.Seq, chainName(e.Topic, e.Partition), len(e.Files), strings.Join(e.Files, ", "), strings.Join(e.Staged, ", "), rows, e.Table)
 }
 
 // records reads the records behind a link, and checks that each fits the one

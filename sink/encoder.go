@@ -268,13 +268,17 @@ func (c *chunk) appendLevels(dst, levels []byte, highest byte) []byte {
 
 // appendValues adds the gathered values a to b: dictionary indexes, or plain.
 func (c *chunk) appendValues(dst []byte, l *leaf, a, b int) []byte {
-	if a == b {
-		return dst
-	}
 	if c.dict.on {
 		enc := rle.Encoding{BitWidth: c.dict.width()}
+		if a == b {
+			// A page of nulls only: DuckDB reads the width all the same.
+			return append(dst, byte(enc.BitWidth))
+		}
 		c.coded, _ = enc.EncodeInt32(c.coded, c.dict.indexes[a:b])
 		return append(append(dst, byte(enc.BitWidth)), c.coded...)
+	}
+	if a == b {
+		return dst
 	}
 	switch l.physical {
 	case format.Boolean:

@@ -12,6 +12,13 @@ func (t *Table) Tune(checkpointEvery int64, sleep func(context.Context) error) {
 	t.sleep = func(ctx context.Context, _ time.Duration) error { return sleep(ctx) }
 }
 
+// OpenTuned is OpenTable with Tune before it begins.
+func OpenTuned(ctx context.Context, c TableConfig, checkpointEvery int64, sleep func(context.Context) error) (*Table, error) {
+	t := newTable(c)
+	t.Tune(checkpointEvery, sleep)
+	return t, t.open(ctx, c)
+}
+
 // SetNow sets the table's clock.
 func (t *Table) SetNow(now func() time.Time) { t.now = now }
 

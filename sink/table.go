@@ -133,6 +133,14 @@ func OpenTable(ctx context.Context, c TableConfig) (*Table, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
+	t := newTable(c)
+	if err := t.open(ctx, c); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func newTable(c TableConfig) *Table {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -142,16 +150,8 @@ func OpenTable(ctx context.Context, c TableConfig) (*Table, error) {
 		log: c.Log, events: c.Events,
 		now: time.Now, sleep: sleep, checkpointEvery: 256,
 	}
-	if err := t.open(ctx, c); err != nil {
-		var shape *ShapeError
-		var topic *TopicError
-		if errors.As(err, &shape) || errors.As(err, &topic) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("open table %s in %s: %w", c.Name, c.Store, err)
-	}
 	t.schemas = &SchemaLog{table: t}
-	return t, nil
+	return t
 }
 
 func (c *TableConfig) validate() error {
@@ -171,7 +171,18 @@ func (c *TableConfig) validate() error {
 	return errors.Join(errs...)
 }
 
+// open reads the table's objects, and makes those that are not there.
 func (t *Table) open(ctx context.Context, c TableConfig) error {
+	err := t.openObjects(ctx, c)
+	var shape *ShapeError
+	var topic *TopicError
+	if err == nil || errors.As(err, &shape) || errors.As(err, &topic) {
+		return err
+	}
+	return fmt.Errorf("open table %s in %s: %w", c.Name, c.Store, err)
+}
+
+func (t *Table) openObjects(ctx context.Context, c TableConfig) error {
 	var table tableObject
 	err := t.ensure(ctx, t.root()+"table.json", &table, tableObject{V: formatVersion, Lake: newAttempt(), Feed: c.Feed, Topics: []string{c.Topic}, At: t.now().UTC()})
 	if err != nil {

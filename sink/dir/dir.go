@@ -211,7 +211,7 @@ func (s *Store) Publish(ctx context.Context, staged sink.Staged) error {
 // stagedFile is where a staged body is. The name comes from a record: it must not
 // lead elsewhere.
 func (s *Store) stagedFile(staged sink.Staged) (string, error) {
-	if !isStaged(staged.Upload) {
+	if !isStaged(staged.Upload) || path.Base(staged.Upload) == stagedDir {
 		return "", fmt.Errorf("%q is no staged file", staged.Upload)
 	}
 	return s.file(staged.Upload)

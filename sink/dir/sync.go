@@ -8,7 +8,8 @@ import (
 )
 
 // syncFolder brings the names in a folder to the disk. File systems that cannot
-// do so for folders keep them in order by themselves, or not at all.
+// do so for folders keep them in order by themselves, or not at all; one that is
+// read-only has nothing to bring.
 func syncFolder(folder string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -18,7 +19,7 @@ func syncFolder(folder string) error {
 		return err
 	}
 	err = f.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EROFS) {
 		err = nil
 	}
 	return errors.Join(err, f.Close())

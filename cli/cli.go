@@ -1,0 +1,152 @@
+// Package cli is lakefeed's command line: one file a command, the wiring of the
+// engine's packages, and nothing of the engine itself. Data goes to standard
+// output, talk to standard error.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Globals are the flags that every command has.
+type Globals struct {
+	LogLevel slog.Level `help:"Log messages from this level on: debug, info, warn, error." default:"warn" placeholder:"LEVEL"`
+	LogJSON  bool       `name:"log-json" help:"Log as JSON lines."`
+
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+}
+
+// Output is the flag of commands that print data.
+type Output struct {
+	Output string `short:"o" help:"Print the result as ${enum}." enum:"table,json" default:"table"`
+}
+
+func (o Output) json() bool { return o.Output == "json" }
+
+func (g *Globals) logger() *slog.Logger {
+	options := &slog.HandlerOptions{Level: g.LogLevel}
+	if g.LogJSON {
+		return slog.New(slog.NewJSONHandler(g.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(g.stderr, options))
+}
+
+type commands struct {
+	Globals
+
+	Ingest  ingestCommand    `cmd:"" help:"Take CSV sources into a table of the lake, until every row is there."`
+	Produce produceCommand   `cmd:"" help:"Send the rows of CSV sources to a topic, and no more."`
+	Consume consumeCommand   `cmd:"" help:"Take a topic's rows into a table of the lake; as many processes as it has topic partitions."`
+	Sniff   sniffCommand     `cmd:"" help:"Show what a CSV file's dialect, header and types are found to be."`
+	Schema  schemaCommands   `cmd:"" help:"Show a table's schema, or its DDL for Athena."`
+	Version kong.VersionFlag `help:"Print the version."`
+}
+
+// Main runs one command line and gives the process's exit code.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := interruptible(stderr)
+	defer stop()
+	return run(ctx, args, stdin, stdout, stderr)
+}
+
+// interruptible is a context that ends at the first interrupt or termination
+// signal. The second ends the process at once.
+func interruptible(stderr io.Writer) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-signals; !ok {
+			return
+		}
+		fmt.Fprintln(stderr, "interrupted: committing what was read; interrupt again to stop at once (nothing is lost, the next run goes on)")
+		cancel()
+		if _, ok := <-signals; ok {
+			os.Exit(exitInterrupted)
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel()
+	}
+}
+
+// parsed carries kong's wish to exit out of its parser.
+type parsed struct{ code int }
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	c := &commands{Globals: Globals{stdin: stdin, stdout: stdout, stderr: stderr}}
+	defer func() {
+		if r := recover(); r != nil {
+			exit, ok := r.(parsed)
+			if !ok {
+				panic(r)
+			}
+			code = exit.code
+		}
+	}()
+	parser, err := kong.New(c,
+		kong.Name("lakefeed"),
+		kong.Description("CSV feeds in; typed, evolving Parquet tables out, queryable in Athena; rebuilt by replaying Kafka topics."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.DefaultEnvars("LAKEFEED"),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(parsed{code}) }),
+		kong.Vars{"version": version()},
+		kong.Bind(&c.Globals),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		panic(err) // the grammar above is wrong
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(stderr, "lakefeed: %v\n", err)
+		var parse *kong.ParseError
+		if errors.As(err, &parse) && parse.Context != nil {
+			fmt.Fprintf(stderr, "lakefeed: see lakefeed %s --help\n", strings.TrimSpace(parse.Context.Command()))
+		}
+		return exitUsage
+	}
+	if err := k.Run(); err != nil {
+		code := exitCode(err)
+		if code != exitInterrupted {
+			fmt.Fprintf(stderr, "lakefeed: %v\n", err)
+		}
+		return code
+	}
+	return exitDone
+}
+
+// version is the module's version and the commit it was built from, where the
+// build recorded them.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "lakefeed (unknown build)"
+	}
+	out := "lakefeed " + info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			out += " " + s.Value
+		}
+	}
+	return out + " " + info.GoVersion
+}

@@ -1,0 +1,14 @@
+package cli
+
+import "encoding/json"
+
+// config is the text of what decides how a row becomes a record, which every
+// commit refers to. A repair makes files again by it.
+func (s *Sink) config(topic string) ([]byte, error) {
+	return json.Marshal(struct {
+		V           int      `json:"v"`
+		Topic       string   `json:"topic"`
+		PartitionBy []string `json:"partition_by,omitempty"`
+		Meta        bool     `json:"meta,omitempty"`
+	}{1, topic, s.PartitionBy, s.Meta})
+}

@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"lakefeed/broker"
+	"lakefeed/sink"
+)
+
+// The exit codes, which scripts rely on: deploy/docs/exit-codes.md.
+const (
+	exitDone        = 0
+	exitUnexpected  = 1
+	exitUsage       = 2
+	exitQuarantine  = 3
+	exitDataLoss    = 4
+	exitContract    = 5
+	exitUnreachable = 6
+	exitDenied      = 7
+	exitAudit       = 9
+	exitInterrupted = 130
+)
+
+// usageError is a fault in what the user wrote.
+type usageError struct{ msg string }
+
+func (e *usageError) Error() string { return e.msg }
+
+// quarantineError says that more rows than allowed went into quarantine.
+type quarantineError struct{ msg string }
+
+func (e *quarantineError) Error() string { return e.msg }
+
+// exitCode is the code of the first cause in err that has one.
+func exitCode(err error) int {
+	var (
+		usage      *usageError
+		quarantine *quarantineError
+		log        *sink.LogError
+		lost       *sink.LostError
+		shape      *sink.ShapeError
+		delivery   *broker.DeliveryError
+		errno      syscall.Errno
+	)
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage), errors.As(err, &shape):
+		return exitUsage
+	case errors.As(err, &quarantine):
+		return exitQuarantine
+	case errors.As(err, &log), errors.As(err, &lost):
+		return exitDataLoss
+	case errors.Is(err, fs.ErrPermission), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
+		return exitDenied
+	case errors.As(err, &delivery), errors.Is(err, broker.ErrUnreachable):
+		return exitUnreachable
+	case errors.Is(err, context.Canceled), errors.Is(err, os.ErrProcessDone):
+		return exitInterrupted
+	}
+	return exitUnexpected
+}

@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"lakefeed/producer"
+	"lakefeed/sink"
+)
+
+// report is what a run tells at its end.
+type report struct {
+	Table       string   `json:"table,omitempty"`
+	Lake        string   `json:"lake,omitempty"`
+	Topic       string   `json:"topic,omitempty"`
+	Seconds     float64  `json:"seconds"`
+	Sent        int64    `json:"rows_sent"`
+	Rows        int64    `json:"rows_committed"`
+	Duplicates  int64    `json:"rows_already_in_lake"`
+	Quarantined int64    `json:"rows_quarantined"`
+	Rescued     int64    `json:"cells_rescued"`
+	Files       int      `json:"files"`
+	Bytes       int64    `json:"bytes"`
+	Objects     []object `json:"objects,omitempty"`
+
+	Total   *total         `json:"total,omitempty"`
+	Columns []reportColumn `json:"columns,omitempty"`
+	Version int64          `json:"schema_version,omitempty"`
+	Query   string         `json:"query,omitempty"`
+}
+
+// object is what became of one source object.
+type object struct {
+	URI     string `json:"uri"`
+	Version string `json:"version,omitempty"`
+	Status  string `json:"status"` // sent, already, changed, failed …
+	Rows    int64  `json:"rows"`
+	Sent    int64  `json:"rows_sent"`
+	Rejects int64  `json:"rejects,omitempty"`
+	Error   string `json:"error,omitempty"`
+}
+
+// total is what is in the table now.
+type total struct {
+	Rows       int64 `json:"rows"`
+	Files      int   `json:"files"`
+	Bytes      int64 `json:"bytes"`
+	Partitions int   `json:"partitions"`
+}
+
+type reportColumn struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+func newReport(table, lake string) *report { return &report{Table: table, Lake: lake} }
+
+// sources takes what the producer did.
+func (r *report) sources(s producer.Summary) {
+	for _, o := range s.Objects {
+		out := object{URI: o.URI, Version: o.Version, Status: o.Status, Rows: o.Rows, Sent: o.Sent, Rejects: o.Rejects}
+		if o.Already {
+			out.Status = "already in the topic"
+		}
+		if o.Err != nil {
+			out.Status, out.Error = "failed", o.Err.Error()
+		}
+		r.Sent += o.Sent
+		r.Objects = append(r.Objects, out)
+	}
+}
+
+// commits takes what the consumer did.
+func (r *report) commits(p *progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.Rows, r.Quarantined, r.Rescued, r.Duplicates = p.commit.Rows, p.commit.Quarantined, p.commit.Rescued, p.commit.Duplicates
+	r.Files, r.Bytes = p.commit.Files, p.commit.Bytes
+}
+
+// finish writes the table's catalog and takes from it what the table is now.
+func (r *report) finish(ctx context.Context, table *sink.Table) error {
+	catalog, err := sink.NewProjector(table).Write(ctx)
+	if err != nil {
+		return err
+	}
+	r.Topic = table.Topic()
+	r.Total = &total{Rows: catalog.Rows, Files: int(catalog.Files), Bytes: catalog.Bytes, Partitions: len(catalog.Partitions)}
+	r.Version = catalog.SchemaVersion
+	for _, c := range catalog.Columns {
+		r.Columns = append(r.Columns, reportColumn{c.Name, c.Type})
+	}
+	for _, c := range catalog.PartitionBy {
+		r.Columns = append(r.Columns, reportColumn{c.Name, c.Type + ", partition"})
+	}
+	if catalog.Files > 0 {
+		pattern := filepath.ToSlash(filepath.Join(r.Lake, catalog.Folder)) + "/**/*.parquet"
+		r.Query = fmt.Sprintf("SELECT * FROM read_parquet('%s', hive_partitioning=true, union_by_name=true)", strings.ReplaceAll(pattern, "'", "''"))
+	}
+	return nil
+}
+
+func (r *report) print(g *Globals, o Output) error {
+	if o.json() {
+		return writeJSON(g.stdout, r)
+	}
+	w := g.stdout
+	fmt.Fprintf(w, "table %s: %s in %.1f s\n", r.Table, plural(r.Rows, "new row"), r.Seconds)
+	r.printObjects(w)
+	if r.Duplicates > 0 {
+		fmt.Fprintf(w, "  %s that were sent again were in the lake already and left out\n", plural(r.Duplicates, "row"))
+	}
+	if r.Rescued > 0 {
+		fmt.Fprintf(w, "  %s did not fit the type of their column: their text is in the column _rescued\n", plural(r.Rescued, "cell"))
+	}
+	if r.Quarantined > 0 {
+		fmt.Fprintf(w, "  %s could not become a record and are in the table %s__quarantine, with reason, source and line\n", plural(r.Quarantined, "row"), r.Table)
+	}
+	if r.Total != nil {
+		fmt.Fprintf(w, "\nthe table has %s in %s (%s)", plural(r.Total.Rows, "row"), plural(int64(r.Total.Files), "file"), bytesText(r.Total.Bytes))
+		if r.Total.Partitions > 1 {
+			fmt.Fprintf(w, ", %s", plural(int64(r.Total.Partitions), "partition"))
+		}
+		fmt.Fprintf(w, "; schema version %d:\n", r.Version)
+		tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, c := range r.Columns {
+			fmt.Fprintf(tab, "  %s\t%s\n", c.Name, c.Type)
+		}
+		tab.Flush()
+	}
+	if r.Query != "" {
+		fmt.Fprintf(w, "\nquery it with DuckDB:\n  %s\n", r.Query)
+	}
+	return nil
+}
+
+// printedObjects is how many objects the summary names one by one.
+const printedObjects = 10
+
+func (r *report) printObjects(w io.Writer) {
+	counts := map[string]int64{}
+	for _, o := range r.Objects {
+		counts[o.Status]++
+	}
+	if len(r.Objects) > printedObjects {
+		for _, status := range sortedKeys(counts) {
+			fmt.Fprintf(w, "  %s: %s\n", plural(counts[status], "object"), status)
+		}
+	}
+	for _, o := range r.Objects {
+		switch {
+		case o.Error != "":
+			fmt.Fprintf(w, "  %s: %s\n", o.URI, o.Error)
+		case len(r.Objects) <= printedObjects && o.Sent < o.Rows:
+			fmt.Fprintf(w, "  %s: %s, %s sent now, %s\n", o.URI, plural(o.Rows, "row"), countText(o.Sent), o.Status)
+		case len(r.Objects) <= printedObjects:
+			fmt.Fprintf(w, "  %s: %s, %s\n", o.URI, plural(o.Rows, "row"), o.Status)
+		}
+	}
+}
+
+// failure is the first object's error, after all others went in.
+func (r *report) failure() error {
+	var errs []error
+	for _, o := range r.Objects {
+		if o.Error != "" {
+			errs = append(errs, errors.New(o.URI+": "+o.Error))
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s of %d did not go in whole, the first: %w", plural(int64(len(errs)), "object"), len(r.Objects), errs[0])
+}
+
+// verdict is the run's outcome: an object's failure, or too many rows in
+// quarantine.
+func (r *report) verdict(maxShare percentFlag) error {
+	if err := r.failure(); err != nil {
+		return err
+	}
+	if all := r.Rows + r.Quarantined; all > 0 && float64(r.Quarantined) > float64(maxShare)*float64(all) {
+		return &quarantineError{fmt.Sprintf("%s of %s went into quarantine, more than %g%% (--quarantine-max-share): see the table %s__quarantine", countText(r.Quarantined), plural(all, "row"), 100*float64(maxShare), r.Table)}
+	}
+	return nil
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"lakefeed/sink"
+)
+
+type schemaCommands struct {
+	Show schemaShow `cmd:"" help:"Print a table's columns and types."`
+	DDL  schemaDDL  `cmd:"" name:"ddl" help:"Print the CREATE TABLE statement for Athena."`
+}
+
+type schemaShow struct {
+	Table string `arg:"" help:"The table."`
+	Lake
+	Output
+}
+
+func (c *schemaShow) Run(ctx context.Context, g *Globals) error {
+	catalog, err := c.catalog(ctx, c.Table)
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return writeJSON(g.stdout, catalog)
+	}
+	fmt.Fprintf(g.stdout, "table %s, generation %d, schema version %d: %s in %s, %s\n", catalog.Table, catalog.Generation, catalog.SchemaVersion,
+		plural(catalog.Rows, "row"), plural(catalog.Files, "file"), bytesText(catalog.Bytes))
+	tab := tabwriter.NewWriter(g.stdout, 0, 0, 2, ' ', 0)
+	for _, col := range catalog.Columns {
+		fmt.Fprintf(tab, "  %s\t%s\n", col.Name, col.Type)
+	}
+	for _, col := range catalog.PartitionBy {
+		fmt.Fprintf(tab, "  %s\t%s\tpartition\n", col.Name, col.Type)
+	}
+	return tab.Flush()
+}
+
+type schemaDDL struct {
+	Table    string `arg:"" help:"The table."`
+	Location string `help:"Where Athena finds the lake. Default: the lake as it is here." placeholder:"s3://BUCKET/PREFIX"`
+	Lake
+}
+
+func (c *schemaDDL) Run(ctx context.Context, g *Globals) error {
+	catalog, err := c.catalog(ctx, c.Table)
+	if err != nil {
+		return err
+	}
+	location := c.Location
+	if location == "" {
+		location = c.Lake.Lake
+	}
+	ddl, err := sink.DDL(sink.TableDDL{
+		Table: catalog.Table, Columns: catalog.Columns, PartitionBy: catalog.PartitionBy, Location: strings.TrimSuffix(location, "/") + "/" + catalog.Folder,
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(g.stdout, ddl+";")
+	if len(catalog.PartitionBy) > 0 {
+		fmt.Fprintf(g.stdout, "\nMSCK REPAIR TABLE `%s`;\n", catalog.Table)
+	}
+	return nil
+}
+
+// catalog reads a table that is there from its chains.
+func (l *Lake) catalog(ctx context.Context, table string) (sink.Catalog, error) {
+	store, err := l.store()
+	if err != nil {
+		return sink.Catalog{}, err
+	}
+	t, err := sink.ReadTable(ctx, store, table)
+	if err != nil {
+		return sink.Catalog{}, err
+	}
+	return sink.NewProjector(t).Catalog(ctx)
+}

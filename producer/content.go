@@ -1,0 +1,91 @@
+package producer
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// content is an object's bytes, decompressed.
+type content struct {
+	io.Reader
+	compressed bool
+	close      []func() error
+}
+
+func (c *content) Close() error {
+	var errs []error
+	for i := len(c.close) - 1; i >= 0; i-- {
+		errs = append(errs, c.close[i]())
+	}
+	return errors.Join(errs...)
+}
+
+var (
+	gzipMagic = []byte{0x1f, 0x8b}
+	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+)
+
+// open reads an object from a byte of its content on.
+func open(ctx context.Context, o Object, offset int64) (*content, error) {
+	stored, err := o.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &content{close: []func() error{stored.Close}}
+	head := bufio.NewReaderSize(stored, 64<<10)
+	magic, err := head.Peek(4)
+	if err != nil && err != io.EOF {
+		return nil, errors.Join(err, c.Close())
+	}
+	switch {
+	case bytes.HasPrefix(magic, gzipMagic):
+		z, err := gzip.NewReader(head)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("read gzip: %w", err), c.Close())
+		}
+		c.Reader, c.compressed = &named{z, "gzip"}, true
+	case bytes.HasPrefix(magic, zstdMagic):
+		z, err := zstd.NewReader(head, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("read zstd: %w", err), c.Close())
+		}
+		c.Reader, c.compressed = &named{z, "zstd"}, true
+		c.close = append(c.close, func() error { z.Close(); return nil })
+	default:
+		c.Reader = head
+		if seeker, ok := stored.(io.Seeker); ok && offset > 0 {
+			if _, err := seeker.Seek(offset, io.SeekStart); err != nil {
+				return nil, errors.Join(err, c.Close())
+			}
+			c.Reader = stored
+			offset = 0
+		}
+	}
+	if offset > 0 {
+		if n, err := io.CopyN(io.Discard, c.Reader, offset); err != nil {
+			return nil, errors.Join(fmt.Errorf("go to byte %d: it ends at byte %d: %w", offset, n, err), c.Close())
+		}
+	}
+	return c, nil
+}
+
+// named says of a decompressor's errors which they are.
+type named struct {
+	io.Reader
+	name string
+}
+
+func (n *named) Read(b []byte) (int, error) {
+	k, err := n.Reader.Read(b)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("read %s: %w", n.name, err)
+	}
+	return k, err
+}

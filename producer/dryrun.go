@@ -1,0 +1,58 @@
+package producer
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+
+	"lakefeed/schema/csv"
+	"lakefeed/schema/wire"
+)
+
+func dryRun(ctx context.Context, out io.Writer, o Object, overrides csv.Overrides, events *Events, scratch *[]byte) (err error) {
+	sample, complete, err := head(ctx, &o, sniffBytes)
+	if err != nil {
+		return err
+	}
+	found, err := csv.SniffWith(sample, complete, overrides)
+	if errors.Is(err, csv.ErrEmpty) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	offset := found.Body
+	if !found.Dialect.ByteOffsets() {
+		offset = 0
+	}
+	c, err := open(ctx, o, offset)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	w := bufio.NewWriterSize(out, 64<<10)
+	line := *scratch
+	if found.Columns != nil {
+		line = append(wire.AppendNames(line[:0], found.Columns), '\n')
+		w.Write(line)
+	}
+	s := csv.NewSplitter(c, found.Dialect, csv.Options{Offset: found.Body, Line: found.BodyLine, Width: found.Width})
+	for ctx.Err() == nil {
+		row, err := s.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return errors.Join(err, w.Flush())
+		}
+		if row.Rule != "" {
+			events.rejected(Rejected{URI: o.URI, Line: row.Line, From: row.From, To: row.To, Rule: row.Rule, Message: row.Message})
+			continue
+		}
+		line = append(s.AppendRFC4180(line[:0]), '\n')
+		w.Write(line)
+	}
+	*scratch = line
+	return errors.Join(ctx.Err(), w.Flush())
+}
