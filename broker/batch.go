@@ -14,21 +14,27 @@ type Header struct {
 }
 
 // Batch is a Kafka record batch under construction, in the format v2 of KIP-98.
-// It keeps its memory when it is reset.
+// The zero value is empty. It keeps its memory when it is reset.
 type Batch struct {
-	records []byte // the encoded records, uncompressed
-	body    []byte // the batch as it is sent, with a header
-	head    []byte // scratch for one record's fields
-	n       int
-	first   int64 // timestamps, ms
-	last    int64
-	zip     *zstd.Encoder
+	records     []byte // as the format has them, not compressed
+	head        []byte // scratch for one record's fields
+	n           int
+	first, last int64 // timestamps, ms
+
+	body []byte // the batch as it is sent
+	zip  *zstd.Encoder
 }
 
-// batchHead is the size of a record batch's header: all before the records.
-const batchHead = 61
+// The layout of a record batch.
+const (
+	batchHead   = 61 // bytes before the records
+	batchFormat = 2
+)
 
-const codecZstd = 4
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum is CRC-32C, of a record batch from its attributes on.
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 // Reset empties the batch.
 func (b *Batch) Reset() {
@@ -42,6 +48,7 @@ func (b *Batch) Len() int { return b.n }
 func (b *Batch) Bytes() int { return len(b.records) }
 
 // Append adds a message, copying what it is given. A nil key or value is null.
+// millis is its timestamp.
 func (b *Batch) Append(key, value []byte, headers []Header, millis int64) {
 	if b.n == 0 {
 		b.first = millis
@@ -50,73 +57,48 @@ func (b *Batch) Append(key, value []byte, headers []Header, millis int64) {
 	h := append(b.head[:0], 0) // attributes
 	h = binary.AppendVarint(h, millis-b.first)
 	h = binary.AppendVarint(h, int64(b.n))
-	h = appendBytesLen(h, key)
-	size := len(h) + len(key)
-	keyEnd := len(h)
-	h = appendBytesLen(h, value)
-	valueEnd := len(h)
+	h = appendLen(h, key)
+	keyAt := len(h)
+	h = appendLen(h, value)
+	valueAt := len(h)
 	h = binary.AppendVarint(h, int64(len(headers)))
-	size += len(h) - keyEnd + len(value)
+	size := len(h) + len(key) + len(value)
 	for _, x := range headers {
-		size += varintLen(int64(len(x.Key))) + len(x.Key) + varintLen(int64(len(x.Value))) + len(x.Value)
+		size += varintLen(int64(len(x.Key))) + len(x.Key) + len(x.Value)
+		if x.Value == nil {
+			size += varintLen(-1)
+		} else {
+			size += varintLen(int64(len(x.Value)))
+		}
 	}
 	r := binary.AppendVarint(b.records, int64(size))
-	r = append(r, h[:keyEnd]...)
+	r = append(r, h[:keyAt]...)
 	r = append(r, key...)
-	r = append(r, h[keyEnd:valueEnd]...)
+	r = append(r, h[keyAt:valueAt]...)
 	r = append(r, value...)
-	r = append(r, h[valueEnd:]...)
+	r = append(r, h[valueAt:]...)
 	for _, x := range headers {
 		r = binary.AppendVarint(r, int64(len(x.Key)))
 		r = append(r, x.Key...)
-		r = binary.AppendVarint(r, int64(len(x.Value)))
+		r = appendLen(r, x.Value)
 		r = append(r, x.Value...)
 	}
 	b.head, b.records = h, r
 	b.n++
 }
 
-func appendBytesLen(dst, b []byte) []byte {
-	if b == nil {
+// appendLen adds the length of a field, -1 for null.
+func appendLen(dst, field []byte) []byte {
+	if field == nil {
 		return binary.AppendVarint(dst, -1)
 	}
-	return binary.AppendVarint(dst, int64(len(b)))
+	return binary.AppendVarint(dst, int64(len(field)))
 }
 
 func varintLen(x int64) int {
-	var buf [binary.MaxVarintLen64]byte
-	return binary.PutVarint(buf[:], x)
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// seal gives the batch as it goes over the wire, compressed. It aliases b.
-func (b *Batch) seal() ([]byte, error) {
-	if b.zip == nil {
-		zip, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false))
-		if err != nil {
-			return nil, err
-		}
-		b.zip = zip
+	n := 1
+	for u := uint64(x)<<1 ^ uint64(x>>63); u >= 0x80; u >>= 7 {
+		n++
 	}
-	if cap(b.body) < batchHead {
-		b.body = make([]byte, batchHead, 64<<10)
-	}
-	out := b.zip.EncodeAll(b.records, b.body[:batchHead])
-	b.body = out
-	be := binary.BigEndian
-	be.PutUint64(out[0:], 0)
-	be.PutUint32(out[8:], uint32(len(out)-12))
-	be.PutUint32(out[12:], 0xffffffff) // leader epoch, set by the broker
-	out[16] = 2
-	be.PutUint16(out[21:], codecZstd)
-	be.PutUint32(out[23:], uint32(b.n-1))
-	be.PutUint64(out[27:], uint64(b.first))
-	be.PutUint64(out[35:], uint64(b.last))
-	be.PutUint64(out[43:], 0xffffffffffffffff) // no producer id
-	be.PutUint16(out[51:], 0xffff)
-	be.PutUint32(out[53:], 0xffffffff)
-	be.PutUint32(out[57:], uint32(b.n))
-	be.PutUint32(out[17:], crc32.Checksum(out[21:], castagnoli))
-	return out, nil
+	return n
 }

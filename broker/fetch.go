@@ -1,40 +1,24 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
+	"slices"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 )
 
-// Message is one message of a Fetch. Key and Value alias the Fetch and are valid
-// until the batch after its own has been left, the headers until the next Next.
-type Message struct {
-	Offset, Timestamp int64
-	Key, Value        []byte // nil is null
-	Headers           []Header
-	FirstOfBatch      bool
-	Epoch             int32
-}
-
-// Skip is a range of offsets that hold no message.
-type Skip struct {
-	From, To int64
-	Reason   string // control, aborted or compacted
-}
-
 // FetchOptions say how to fetch.
 type FetchOptions struct {
-	MaxBytes      int32
-	MaxWait       time.Duration
-	MinBytes      int32
+	MaxBytes int32         // of record batches; the first comes whole even when it is larger
+	MinBytes int32         // to wait for, up to MaxWait
+	MaxWait  time.Duration // whole milliseconds
+	// ReadCommitted leaves out messages of transactions that were aborted, or are
+	// not over yet.
 	ReadCommitted bool
 	// WholeBatches gives the messages before the offset asked for, too, that are in
 	// its record batch.
@@ -46,61 +30,195 @@ type OffsetOutOfRange struct {
 	Topic      string
 	Partition  int
 	Offset     int64
-	Start, End int64
+	Start, End int64 // of the log: its first offset, and the one behind its last
 }
 
 func (e *OffsetOutOfRange) Error() string {
 	return fmt.Sprintf("fetch %s/%d@%d: the log holds offsets %d to %d", e.Topic, e.Partition, e.Offset, e.Start, e.End-1)
 }
 
-// Fetch is the answer to one fetch. It is reused.
-type Fetch struct {
-	LogStart, HighWatermark int64
+// codeOffsetOutOfRange is the error of a fetch outside the log.
+const codeOffsetOutOfRange = 1
 
-	buf     []byte // the response
-	data    []byte // record batches not yet read
-	plain   []byte // decompressed records of the present batch
-	prior   []byte // of the one before, which its last message still aliases
-	records []byte // of the present batch, not yet read
-	base    int64
-	first   int64
-	count   int
-	read    int
-	lastOff int64
-	epoch   int32
-	from    int64
-	end     int64
-	headers []Header
-	skipped []Skip
-	err     error
-	unzip   *zstd.Decoder
+// Fetch reads messages of a topic partition from an offset on into f, which
+// gives them by Next. Nothing there yet is no error. The error is an
+// OffsetOutOfRange when the log does not hold the offset.
+func (c *Client) Fetch(ctx context.Context, topic string, partition int, offset int64, o FetchOptions, f *Fetch) error {
+	err := c.retry(ctx, func() error { return c.fetch(ctx, topic, partition, offset, o, f) })
+	var outside *OffsetOutOfRange
+	if err == nil || errors.As(err, &outside) || ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("fetch %s/%d@%d: %w", topic, partition, offset, err)
 }
 
-// End is the next offset to fetch.
+// fetch sends Fetch v11.
+func (c *Client) fetch(ctx context.Context, topic string, partition int, offset int64, o FetchOptions, f *Fetch) error {
+	be := binary.BigEndian
+	body := make([]byte, 0, 96+len(topic))
+	body = appendInt32(body, -1) // no replica
+	body = appendInt32(body, int32(o.MaxWait.Milliseconds()))
+	body = appendInt32(body, o.MinBytes)
+	body = appendInt32(body, o.MaxBytes)
+	if o.ReadCommitted {
+		body = append(body, 1)
+	} else {
+		body = append(body, 0)
+	}
+	body = appendInt32(body, 0)  // no session
+	body = appendInt32(body, -1) // and no epoch of one
+	body = appendInt32(body, 1)
+	body = appendText(body, topic)
+	body = appendInt32(body, 1)
+	body = appendInt32(body, int32(partition))
+	body = appendInt32(body, -1) // leader epoch: any
+	body = be.AppendUint64(body, uint64(offset))
+	body = be.AppendUint64(body, ^uint64(0)) // no log start of a follower
+	body = appendInt32(body, o.MaxBytes)
+	body = appendInt32(body, 0) // nothing forgotten
+	body = appendText(body, "") // no rack
+
+	x := &exchange{api: protocol.Fetch, version: 11, topic: topic, partition: int32(partition), body: body, response: f.response}
+	f.response = nil // not to be shared with a connection that is given up and still writes
+	d, err := c.roundTrip(ctx, x)
+	if err != nil {
+		return err
+	}
+	f.response = x.response
+	d.int32() // throttle time
+	top := d.int16()
+	d.int32() // session
+	d.int32() // topics: one
+	d.text()
+	d.int32() // topic partitions: one
+	d.int32()
+	code := d.int16()
+	f.HighWatermark = d.int64()
+	d.int64() // last stable offset
+	f.LogStart = d.int64()
+	f.aborted = f.aborted[:0]
+	for range d.int32() {
+		if d.bad {
+			break
+		}
+		f.aborted = append(f.aborted, transaction{producer: d.int64(), first: d.int64()})
+	}
+	d.int32() // preferred replica
+	records := d.bytes(int(max(d.int32(), 0)))
+	if code == codeOffsetOutOfRange {
+		start, end, err := c.offsets(ctx, topic, partition)
+		if err != nil {
+			return err
+		}
+		return &OffsetOutOfRange{topic, partition, offset, start, end}
+	}
+	if err := errors.Join(answer(top), answer(code), d.err()); err != nil {
+		return err
+	}
+	f.begin(records, offset, o.WholeBatches)
+	return nil
+}
+
+// Message is one message of a Fetch. Key and Value alias the Fetch, and are valid
+// until the record batch after their own has been left; Headers until the next
+// call of Next.
+type Message struct {
+	Offset    int64
+	Timestamp int64  // ms
+	Key       []byte // nil is null
+	Value     []byte // nil is null
+	Headers   []Header
+	// FirstOfBatch says that a record batch begins with it.
+	FirstOfBatch bool
+	Epoch        int32 // of the leader that took it
+}
+
+// Skip is a range of offsets that hold no message for a reader.
+type Skip struct {
+	From, To int64
+	Reason   string // control or aborted
+}
+
+// The reasons of a Skip.
+const (
+	skipControl = "control"
+	skipAborted = "aborted"
+)
+
+// Fetch is the answer to one fetch, and its messages. The zero value is ready
+// for Client.Fetch. It keeps its memory, and is not safe for concurrent use.
+type Fetch struct {
+	LogStart      int64 // first offset of the log
+	HighWatermark int64 // the offset behind the last that all replicas have
+
+	response []byte
+	data     []byte // record batches not yet read
+	from     int64  // messages before it are left out
+	end      int64
+	skipped  []Skip
+	err      error
+
+	aborted []transaction // whose messages may come, by first offset
+	open    []int64       // producers whose messages are of an aborted transaction
+
+	present      recordBatch
+	plain, prior []byte // decompressed records of this batch, and of the one before
+	headers      []Header
+	unzip        unzipper
+}
+
+// transaction is one that was aborted.
+type transaction struct{ producer, first int64 }
+
+// recordBatch is one batch while its messages are read.
+type recordBatch struct {
+	base, last int64 // offsets
+	first      int64 // timestamp
+	epoch      int32
+	count      int
+	read       int
+	records    []byte // not yet read
+}
+
+var errRecord = errors.New("the message is malformed")
+
+// End is the next offset to fetch: behind the last message that Next gave, and
+// behind offsets that hold none.
 func (f *Fetch) End() int64 { return f.end }
 
-// Err is what ended Next early.
+// Err is what ended Next early, nil at the end of what was fetched.
 func (f *Fetch) Err() error { return f.err }
 
-// Skipped lists the offsets that hold no message.
+// Skipped lists the offsets passed so far that hold no message, ascending.
 func (f *Fetch) Skipped() []Skip { return f.skipped }
 
-const maxBatch = 64 << 20
+// begin starts over with other record batches.
+func (f *Fetch) begin(data []byte, offset int64, whole bool) {
+	f.data, f.present = data, recordBatch{}
+	f.from, f.end = offset, offset
+	if whole {
+		f.from = 0
+	}
+	f.err, f.skipped, f.open = nil, f.skipped[:0], f.open[:0]
+	slices.SortFunc(f.aborted, func(a, b transaction) int { return cmp.Compare(a.first, b.first) })
+}
 
-var errTruncated = errors.New("record batch is malformed")
-
-// Next gives the next message.
+// Next gives the next message, and false at the end or after an error.
 func (f *Fetch) Next(m *Message) bool {
 	for f.err == nil {
-		if f.read == f.count && !f.nextBatch() {
-			return false
-		}
-		if f.read == f.count {
+		b := &f.present
+		if b.read == b.count {
+			if !f.nextBatch() {
+				return false
+			}
 			continue
 		}
 		if !f.record(m) {
-			f.err = fmt.Errorf("offset %d: %w", f.base, errTruncated)
+			f.err = fmt.Errorf("record batch at offset %d, message %d of %d: %w", b.base, b.read+1, b.count, errRecord)
 			return false
+		}
+		if b.read == b.count {
+			f.end = max(f.end, b.last+1)
 		}
 		if m.Offset >= f.from {
 			return true
@@ -109,302 +227,172 @@ func (f *Fetch) Next(m *Message) bool {
 	return false
 }
 
+// nextBatch goes on to the next record batch that holds messages for us.
 func (f *Fetch) nextBatch() bool {
-	be := binary.BigEndian
 	for {
-		if f.count > 0 {
-			f.end = max(f.end, f.lastOff+1)
-		}
-		f.count, f.read = 0, 0
-		if len(f.data) < batchHead {
+		b, attributes, producer, ok := f.cutBatch()
+		if !ok {
 			return false
 		}
-		base := int64(be.Uint64(f.data))
-		size := int(be.Uint32(f.data[8:]))
-		if size < batchHead-12 || len(f.data)-12 < size {
-			return false // the last one is cut off
-		}
-		b := f.data[12 : 12+size]
-		f.data = f.data[12+size:]
-		if b[4] != 2 {
-			f.err = fmt.Errorf("offset %d: message format %d is older than Kafka 0.11 and not read", base, b[4])
-			return false
-		}
-		if crc32.Checksum(b[9:], castagnoli) != be.Uint32(b[5:]) {
-			f.err = fmt.Errorf("offset %d: the record batch's checksum is wrong: it was damaged on disk or on the way", base)
-			return false
-		}
-		attributes := be.Uint16(b[9:])
-		last := base + int64(be.Uint32(b[11:]))
-		if attributes&0x20 != 0 {
-			f.skipped = append(f.skipped, Skip{base, last + 1, "control"})
-			f.end = max(f.end, last+1)
+		aborted := f.transactions(b, attributes, producer)
+		switch {
+		case attributes&attributeControl != 0:
+			f.skip(b, skipControl)
+			continue
+		case aborted:
+			f.skip(b, skipAborted)
+			continue
+		case b.last < f.from:
+			continue
+		case b.count == 0: // compaction left nothing
+			f.end = max(f.end, b.last+1)
 			continue
 		}
-		f.base, f.lastOff, f.epoch = base, last, int32(be.Uint32(b))
-		f.first = int64(be.Uint64(b[15:]))
-		f.count, f.read = int(int32(be.Uint32(b[45:]))), 0
-		f.records = b[49:]
-		switch attributes & 7 {
-		case 0:
-		case codecZstd:
-			if f.unzip == nil {
-				f.unzip, f.err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBatch))
-				if f.err != nil {
-					return false
-				}
-			}
+		if codec := int(attributes & codecMask); codec != 0 {
+			// The batch before keeps its memory until this one is left.
 			f.plain, f.prior = f.prior, f.plain
-			f.plain, f.err = f.unzip.DecodeAll(f.records, f.plain[:0])
+			f.plain, f.err = f.unzip.decompress(f.plain[:0], b.records, codec)
 			if f.err != nil {
-				f.err = fmt.Errorf("offset %d: decompress record batch: %w", base, f.err)
+				f.err = fmt.Errorf("record batch at offset %d: decompress: %w", b.base, f.err)
 				return false
 			}
-			f.records = f.plain
-		default:
-			f.err = fmt.Errorf("offset %d: codec %d", base, attributes&7)
-			return false
+			b.records = f.plain
 		}
-		if last < f.from {
-			f.count = 0
-			continue
-		}
+		f.present = b
 		return true
 	}
 }
 
-func varint(b []byte) (int64, []byte, bool) {
-	x, n := binary.Varint(b)
-	if n <= 0 {
-		return 0, nil, false
+// Bits of a record batch's attributes.
+const (
+	attributeTransactional = 1 << 4
+	attributeControl       = 1 << 5
+)
+
+// cutBatch takes the next record batch off the answer and checks it. The last one
+// is cut off where the answer was full, which is its end.
+func (f *Fetch) cutBatch() (b recordBatch, attributes uint16, producer int64, ok bool) {
+	be := binary.BigEndian
+	f.present = recordBatch{}
+	if len(f.data) < batchHead {
+		return b, 0, 0, false
 	}
-	return x, b[n:], true
+	b.base = int64(be.Uint64(f.data))
+	size := int64(be.Uint32(f.data[8:]))
+	switch {
+	case size < batchHead-12:
+		f.err = fmt.Errorf("record batch at offset %d: it says that it has %d bytes", b.base, size)
+		return b, 0, 0, false
+	case int64(len(f.data))-12 < size:
+		return b, 0, 0, false
+	}
+	x := f.data[12 : 12+size]
+	f.data = f.data[12+size:]
+	if x[4] != batchFormat {
+		f.err = fmt.Errorf("record batch at offset %d: its format is %d, from before Kafka 0.11, and not read", b.base, x[4])
+		return b, 0, 0, false
+	}
+	if checksum(x[9:]) != be.Uint32(x[5:]) {
+		f.err = fmt.Errorf("record batch at offset %d: its checksum is wrong: it was damaged on the broker's disk or on the way", b.base)
+		return b, 0, 0, false
+	}
+	b.epoch = int32(be.Uint32(x))
+	attributes = be.Uint16(x[9:])
+	b.last = b.base + int64(be.Uint32(x[11:]))
+	b.first = int64(be.Uint64(x[15:]))
+	producer = int64(be.Uint64(x[31:]))
+	b.count = int(int32(be.Uint32(x[45:])))
+	b.records = x[49:]
+	if b.count < 0 || b.base < 0 {
+		f.err = fmt.Errorf("record batch at offset %d: it says that it has %d messages", b.base, b.count)
+		return b, 0, 0, false
+	}
+	return b, attributes, producer, true
 }
 
-func take(b []byte, n int64) (x, rest []byte, ok bool) {
-	if n < 0 {
-		return nil, b, n == -1
+// transactions follows which producers' messages are aborted, and says whether
+// those of a batch are: from a transaction's first offset until its marker.
+func (f *Fetch) transactions(b recordBatch, attributes uint16, producer int64) (aborted bool) {
+	for len(f.aborted) > 0 && f.aborted[0].first <= b.last {
+		f.open = append(f.open, f.aborted[0].producer)
+		f.aborted = f.aborted[1:]
 	}
-	if n > int64(len(b)) {
-		return nil, nil, false
+	if attributes&attributeTransactional == 0 {
+		return false
 	}
-	return b[:n:n], b[n:], true
+	i := slices.Index(f.open, producer)
+	if attributes&attributeControl != 0 {
+		if i >= 0 {
+			f.open = slices.Delete(f.open, i, i+1)
+		}
+		return false
+	}
+	return i >= 0
 }
 
+func (f *Fetch) skip(b recordBatch, reason string) {
+	f.skipped = append(f.skipped, Skip{b.base, b.last + 1, reason})
+	f.end = max(f.end, b.last+1)
+}
+
+// record reads the next message of the present batch.
 func (f *Fetch) record(m *Message) bool {
-	size, b, ok := varint(f.records)
-	if !ok || size < 1 || size > int64(len(b)) {
+	r := fields{b: f.present.records, ok: true}
+	size := r.varint()
+	body := r.bytes(size)
+	if !r.ok || size < 1 {
 		return false
 	}
-	f.records = b[size:]
-	b = b[1:size]
-	var delta, offset, n int64
-	if delta, b, ok = varint(b); !ok {
-		return false
-	}
-	if offset, b, ok = varint(b); !ok {
-		return false
-	}
-	if n, b, ok = varint(b); !ok {
-		return false
-	}
-	if m.Key, b, ok = take(b, n); !ok {
-		return false
-	}
-	if n, b, ok = varint(b); !ok {
-		return false
-	}
-	if m.Value, b, ok = take(b, n); !ok {
-		return false
-	}
-	if n, b, ok = varint(b); !ok || n < 0 || n > int64(len(b)) {
-		return false
-	}
+	f.present.records = r.b
+	r.b = body[1:] // behind the attributes, which are not used
+	m.Timestamp = f.present.first + r.varint()
+	m.Offset = f.present.base + r.varint()
+	m.Key = r.nullable()
+	m.Value = r.nullable()
 	f.headers = f.headers[:0]
-	for range n {
-		var key, value []byte
-		var l int64
-		if l, b, ok = varint(b); !ok {
-			return false
-		}
-		if key, b, ok = take(b, l); !ok {
-			return false
-		}
-		if l, b, ok = varint(b); !ok {
-			return false
-		}
-		if value, b, ok = take(b, l); !ok {
-			return false
-		}
-		f.headers = append(f.headers, Header{string(key), value})
+	n := r.varint()
+	for ; n > 0 && r.ok; n-- {
+		key := r.bytes(r.varint())
+		f.headers = append(f.headers, Header{string(key), r.nullable()})
 	}
-	m.Headers = f.headers
-	m.Offset, m.Timestamp, m.Epoch = f.base+offset, f.first+delta, f.epoch
-	m.FirstOfBatch = f.read == 0
-	f.read++
-	if f.read == f.count {
-		f.end = max(f.end, f.lastOff+1)
-	}
-	return true
+	m.Headers, m.Epoch = f.headers, f.present.epoch
+	m.FirstOfBatch = f.present.read == 0
+	f.present.read++
+	return r.ok && n == 0 && m.Offset >= f.present.base && m.Offset <= f.present.last
 }
 
-type fetchRequest struct {
-	topic     string
-	partition int32
-	offset    int64
-	o         FetchOptions
-	buf       []byte
+// fields takes the fields of a message off its bytes. ok ends at the first that
+// is not there.
+type fields struct {
+	b  []byte
+	ok bool
 }
 
-func (r *fetchRequest) ApiKey() protocol.ApiKey { return protocol.Fetch }
-func (r *fetchRequest) Broker(c protocol.Cluster) (protocol.Broker, error) {
-	return leader(c, r.topic, r.partition)
-}
-func (r *fetchRequest) Required(map[protocol.ApiKey]int16) bool { return true }
-
-func leader(c protocol.Cluster, topic string, partition int32) (protocol.Broker, error) {
-	t, ok := c.Topics[topic]
-	if !ok {
-		return protocol.Broker{}, protocol.NewErrNoTopic(topic)
+func (r *fields) varint() int64 {
+	x, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.b, r.ok = nil, false
+		return 0
 	}
-	p, ok := t.Partitions[partition]
-	if !ok {
-		return protocol.Broker{}, protocol.NewErrNoPartition(topic, partition)
-	}
-	b, ok := c.Brokers[p.Leader]
-	if !ok {
-		return protocol.Broker{}, protocol.NewErrNoLeader(topic, partition)
-	}
-	return b, nil
+	r.b = r.b[n:]
+	return x
 }
 
-func (r *fetchRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
-	be := binary.BigEndian
-	b := make([]byte, 4, 128)
-	b = be.AppendUint16(b, 1)
-	b = be.AppendUint16(b, 11)
-	b = be.AppendUint32(b, 7)
-	b = be.AppendUint16(b, 0xffff)
-	b = be.AppendUint32(b, 0xffffffff)
-	b = be.AppendUint32(b, uint32(r.o.MaxWait.Milliseconds()))
-	b = be.AppendUint32(b, uint32(r.o.MinBytes))
-	b = be.AppendUint32(b, uint32(r.o.MaxBytes))
-	if r.o.ReadCommitted {
-		b = append(b, 1)
-	} else {
-		b = append(b, 0)
+func (r *fields) bytes(n int64) []byte {
+	if n < 0 || n > int64(len(r.b)) {
+		r.b, r.ok = nil, false
+		return nil
 	}
-	b = be.AppendUint32(b, 0)
-	b = be.AppendUint32(b, 0xffffffff)
-	b = be.AppendUint32(b, 1)
-	b = be.AppendUint16(b, uint16(len(r.topic)))
-	b = append(b, r.topic...)
-	b = be.AppendUint32(b, 1)
-	b = be.AppendUint32(b, uint32(r.partition))
-	b = be.AppendUint32(b, 0xffffffff)
-	b = be.AppendUint64(b, uint64(r.offset))
-	b = be.AppendUint64(b, ^uint64(0))
-	b = be.AppendUint32(b, uint32(r.o.MaxBytes))
-	b = be.AppendUint32(b, 0)
-	b = be.AppendUint16(b, 0)
-	be.PutUint32(b, uint32(len(b)-4))
-	if _, err := rw.Write(b); err != nil {
-		return nil, err
-	}
-	return r, readResponse(rw, &r.buf)
+	x := r.b[:n:n]
+	r.b = r.b[n:]
+	return x
 }
 
-func readResponse(rw io.Reader, buf *[]byte) error {
-	var h [4]byte
-	if _, err := io.ReadFull(rw, h[:]); err != nil {
-		return err
+// nullable is a field behind its length; -1 is null.
+func (r *fields) nullable() []byte {
+	n := r.varint()
+	if n == -1 {
+		return nil
 	}
-	n := int(binary.BigEndian.Uint32(h[:]))
-	if n < 8 || n > 256<<20 {
-		return fmt.Errorf("response of %d bytes", n)
-	}
-	if cap(*buf) < n {
-		*buf = make([]byte, n)
-	}
-	*buf = (*buf)[:n]
-	_, err := io.ReadFull(rw, *buf)
-	return err
-}
-
-// Fetch reads messages.
-func (c *Client) Fetch(ctx context.Context, topic string, partition int, offset int64, o FetchOptions, f *Fetch) error {
-	for try := 1; ; try++ {
-		err := c.fetch(ctx, topic, partition, offset, o, f)
-		var out *OffsetOutOfRange
-		if err == nil || errors.As(err, &out) || ctx.Err() != nil {
-			return err
-		}
-		if try > 20 {
-			return fmt.Errorf("fetch %s/%d@%d: %w", topic, partition, offset, err)
-		}
-		if err := pause(ctx, try); err != nil {
-			return err
-		}
-	}
-}
-
-func (c *Client) fetch(ctx context.Context, topic string, partition int, offset int64, o FetchOptions, f *Fetch) error {
-	r := &fetchRequest{topic: topic, partition: int32(partition), offset: offset, o: o, buf: f.buf}
-	f.buf = nil // kept away from others while a connection may write into it
-	if _, err := c.transport.RoundTrip(ctx, c.addr, r); err != nil {
-		return err
-	}
-	f.buf = r.buf
-	be := binary.BigEndian
-	p := r.buf
-	if len(p) < 18 {
-		return errTruncated
-	}
-	p = p[4+4+2+4+4:]
-	if len(p) < 2 || len(p) < 2+int(be.Uint16(p))+4+30 {
-		return errTruncated
-	}
-	p = p[2+int(be.Uint16(p))+4:]
-	code := int16(be.Uint16(p[4:]))
-	f.HighWatermark, f.LogStart = int64(be.Uint64(p[6:])), int64(be.Uint64(p[22:]))
-	if code == 1 {
-		start, end, err := c.Offsets(ctx, topic, partition)
-		if err != nil {
-			return err
-		}
-		return &OffsetOutOfRange{topic, partition, offset, start, end}
-	}
-	if code != 0 {
-		return kafka.Error(code)
-	}
-	p = p[30:]
-	if len(p) < 4 {
-		return errTruncated
-	}
-	aborted := int(int32(be.Uint32(p)))
-	p = p[4:]
-	if aborted > 0 {
-		if len(p) < 16*aborted {
-			return errTruncated
-		}
-		p = p[16*aborted:]
-	}
-	if len(p) < 8 {
-		return errTruncated
-	}
-	n := int(int32(be.Uint32(p[4:])))
-	p = p[8:]
-	if n < 0 {
-		n = 0
-	}
-	if n > len(p) {
-		return errTruncated
-	}
-	f.data, f.records = p[:n], nil
-	f.count, f.read, f.err, f.skipped = 0, 0, nil, f.skipped[:0]
-	f.from, f.end = offset, offset
-	if o.WholeBatches {
-		f.from = 0
-	}
-	return nil
+	return r.bytes(n)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -11,9 +12,12 @@ import (
 
 // GroupConfig is a consumer group that shares a topic's partitions out.
 type GroupConfig struct {
-	ID, Topic        string
-	SessionTimeout   time.Duration // 45 s by default
-	RebalanceTimeout time.Duration // 5 min by default
+	ID    string
+	Topic string
+	// A member that is silent for SessionTimeout loses its topic partitions; 0 is
+	// 45 s. Who does not rejoin within RebalanceTimeout is left out; 0 is 5 min.
+	SessionTimeout   time.Duration
+	RebalanceTimeout time.Duration
 }
 
 // Generation is one assignment of topic partitions to this member.
@@ -29,73 +33,101 @@ type Generation struct {
 // groupPatience is how long joining a group may fail before that is an error.
 const groupPatience = 2 * time.Minute
 
-// Group joins a consumer group and calls run for every generation, until run
-// gives nil or an error in a generation that goes on, or ctx ends. run must
-// return soon after its context ends: the group waits for it.
+// Group joins a consumer group and calls run for each generation in turn. It
+// returns what run does in a generation that goes on, or ctx's error. run must
+// return soon after its context ends, which is when the topic partitions are
+// shared out anew: the group waits for it.
 func (c *Client) Group(ctx context.Context, g GroupConfig, run func(context.Context, Generation) error) error {
-	if g.SessionTimeout == 0 {
-		g.SessionTimeout = 45 * time.Second
-	}
-	if g.RebalanceTimeout == 0 {
-		g.RebalanceTimeout = 5 * time.Minute
-	}
-	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: g.ID, Brokers: c.settings.Brokers, Dialer: c.dialer(), Topics: []string{g.Topic}, WatchPartitionChanges: true,
-		SessionTimeout: g.SessionTimeout, RebalanceTimeout: g.RebalanceTimeout, JoinGroupBackoff: 500 * time.Millisecond, StartOffset: kafka.FirstOffset,
-	})
+	group, err := kafka.NewConsumerGroup(c.groupConfig(g))
 	if err != nil {
 		return fmt.Errorf("join group %s: %w", g.ID, err)
 	}
 	defer group.Close()
-	failing := time.Time{}
+	var failing time.Time
 	for {
 		generation, err := group.Next(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, kafka.ErrGroupClosed):
-			return fmt.Errorf("join group %s: %w", g.ID, err)
 		case err != nil:
 			if failing.IsZero() {
 				failing = time.Now()
 			}
-			if time.Since(failing) > groupPatience {
-				return fmt.Errorf("join group %s at %v: %w", g.ID, c.settings.Brokers, err)
+			if e := c.joinError(g, err, time.Since(failing)); e != nil {
+				return e
 			}
 			continue
 		}
 		failing = time.Time{}
-		out := Generation{ID: generation.ID, MemberID: generation.MemberID}
-		for _, p := range generation.Assignments[g.Topic] {
-			out.Partitions = append(out.Partitions, p.ID)
-		}
-		out.Commit = func(_ context.Context, offsets map[int]int64) error {
-			return generation.CommitOffsets(map[string]map[int]int64{g.Topic: offsets})
-		}
-		done := make(chan error, 1)
-		var over error
-		generation.Start(func(ctx context.Context) {
-			err := run(ctx, out)
-			over = ctx.Err()
-			done <- err
-		})
-		select {
-		case err := <-done:
-			if err == nil && over == nil || err != nil && over == nil {
-				return err
-			}
-		case <-ctx.Done():
-			group.Close() // ends the generation's context
-			err := <-done
-			if err == nil {
-				return ctx.Err()
-			}
+		if over, err := c.generation(ctx, group, generation, g.Topic, run); over {
 			return err
 		}
 	}
 }
 
-// dialer is how the group's own connections are made.
-func (c *Client) dialer() *kafka.Dialer {
-	return &kafka.Dialer{ClientID: c.settings.ClientID, Timeout: 10 * time.Second, DualStack: true, TLS: c.transport.TLS, SASLMechanism: c.transport.SASL}
+func (c *Client) groupConfig(g GroupConfig) kafka.ConsumerGroupConfig {
+	out := kafka.ConsumerGroupConfig{
+		ID: g.ID, Topics: []string{g.Topic}, Brokers: c.brokers,
+		Dialer: &kafka.Dialer{ClientID: c.transport.ClientID, Timeout: 10 * time.Second, DualStack: true, TLS: c.transport.TLS, SASLMechanism: c.transport.SASL},
+		// Topic partitions that are added are shared out, too.
+		WatchPartitionChanges: true,
+		SessionTimeout:        45 * time.Second, RebalanceTimeout: 5 * time.Minute,
+		JoinGroupBackoff: 500 * time.Millisecond,
+		StartOffset:      kafka.FirstOffset,
+	}
+	if g.SessionTimeout > 0 {
+		out.SessionTimeout = g.SessionTimeout
+	}
+	if g.RebalanceTimeout > 0 {
+		out.RebalanceTimeout = g.RebalanceTimeout
+	}
+	return out
+}
+
+// joinError says whether a failure to join is one to give up at.
+func (c *Client) joinError(g GroupConfig, err error, since time.Duration) error {
+	var code kafka.Error
+	if errors.As(err, &code) && errors.Is(answer(int16(code)), ErrDenied) {
+		return fmt.Errorf("join group %s: %w", g.ID, answer(int16(code)))
+	}
+	switch {
+	case errors.Is(err, kafka.ErrGroupClosed):
+		return fmt.Errorf("join group %s: %w", g.ID, err)
+	case since > groupPatience && unreachable(err):
+		return fmt.Errorf("join group %s: %w at %s: %w", g.ID, ErrUnreachable, strings.Join(c.brokers, ", "), err)
+	case since > groupPatience:
+		return fmt.Errorf("join group %s: %w", g.ID, err)
+	}
+	return nil
+}
+
+// generation runs one generation to its end. over says that the group is to be
+// left.
+func (c *Client) generation(ctx context.Context, group *kafka.ConsumerGroup, g *kafka.Generation, topic string, run func(context.Context, Generation) error) (over bool, err error) {
+	out := Generation{ID: g.ID, MemberID: g.MemberID}
+	for _, p := range g.Assignments[topic] {
+		out.Partitions = append(out.Partitions, p.ID)
+	}
+	out.Commit = func(_ context.Context, offsets map[int]int64) error {
+		return g.CommitOffsets(map[string]map[int]int64{topic: offsets})
+	}
+	type result struct {
+		err   error
+		ended bool // by the group
+	}
+	done := make(chan result, 1)
+	g.Start(func(assigned context.Context) {
+		err := run(assigned, out)
+		done <- result{err, assigned.Err() != nil}
+	})
+	select {
+	case r := <-done:
+		return !r.ended, r.err
+	case <-ctx.Done():
+		group.Close() // which ends the generation's context
+		if r := <-done; r.err != nil {
+			return true, r.err
+		}
+		return true, ctx.Err()
+	}
 }

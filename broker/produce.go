@@ -5,98 +5,60 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 )
 
-// DeliveryError says that a batch's outcome is not known after the delivery time.
+// deliveryTimeout is how long a record batch is sent again whose fate is not
+// known, and ackTimeout how long the leader waits for its followers.
+const (
+	deliveryTimeout = 2 * time.Minute
+	ackTimeout      = 30 * time.Second
+)
+
+// DeliveryError says that a record batch was not acknowledged in time. It may be
+// in the log all the same.
 type DeliveryError struct {
 	Topic     string
 	Partition int
 	After     time.Duration
-	Err       error
+	Err       error // of the last try
 }
 
 func (e *DeliveryError) Error() string {
-	return fmt.Sprintf("produce to %s/%d: not acknowledged within %v: %v", e.Topic, e.Partition, e.After, e.Err)
+	return fmt.Sprintf("produce to %s/%d: not acknowledged within %v, check the brokers and run it again, which goes on here: %v", e.Topic, e.Partition, e.After, e.Err)
 }
+
 func (e *DeliveryError) Unwrap() error { return e.Err }
 
-// ErrTooLarge says that a batch is over the topic's limit.
-var ErrTooLarge = errors.New("record batch is larger than the topic's max.message.bytes")
-
-// ErrUnreachable says that no broker answered.
-var ErrUnreachable = errors.New("no broker can be reached")
-
-const deliveryTimeout = 2 * time.Minute
-
-type produceRequest struct {
-	topic     string
-	partition int32
-	batch     []byte
-	resp      []byte
-}
-
-func (r *produceRequest) ApiKey() protocol.ApiKey { return protocol.Produce }
-func (r *produceRequest) Broker(c protocol.Cluster) (protocol.Broker, error) {
-	return leader(c, r.topic, r.partition)
-}
-func (r *produceRequest) Required(map[protocol.ApiKey]int16) bool { return true }
-func (r *produceRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
-	be := binary.BigEndian
-	b := make([]byte, 4, 96+len(r.topic))
-	b = be.AppendUint16(b, 0)
-	b = be.AppendUint16(b, 8)
-	b = be.AppendUint32(b, 7)
-	b = be.AppendUint16(b, 0xffff)
-	b = be.AppendUint16(b, 0xffff)
-	b = be.AppendUint16(b, 0xffff) // acks all
-	b = be.AppendUint32(b, 30000)
-	b = be.AppendUint32(b, 1)
-	b = be.AppendUint16(b, uint16(len(r.topic)))
-	b = append(b, r.topic...)
-	b = be.AppendUint32(b, 1)
-	b = be.AppendUint32(b, uint32(r.partition))
-	b = be.AppendUint32(b, uint32(len(r.batch)))
-	be.PutUint32(b, uint32(len(b)-4+len(r.batch)))
-	if _, err := rw.Write(b); err != nil {
-		return nil, err
-	}
-	if _, err := rw.Write(r.batch); err != nil {
-		return nil, err
-	}
-	return r, readResponse(rw, &r.resp)
-}
-
-// Produce sends a batch.
-func (c *Client) Produce(ctx context.Context, topic string, partition int, b *Batch) (int64, error) {
+// Produce sends a record batch and waits until all replicas in sync have it
+// (acks=all). While the outcome is not known the same bytes are sent again, so
+// the log may have them twice. It gives the offset of the first message. The
+// batch can be reset and used again afterwards.
+func (c *Client) Produce(ctx context.Context, topic string, partition int, b *Batch) (offset int64, err error) {
 	body, err := b.seal()
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("produce to %s/%d: compress: %w", topic, partition, err)
 	}
 	began := time.Now()
 	for try := 1; ; try++ {
-		base, err := c.produce(ctx, topic, partition, body)
+		offset, err = c.produce(ctx, topic, partition, body)
 		if err == nil {
-			return base, nil
+			return offset, nil
 		}
-		if ctx.Err() != nil {
-			b.body = nil
+		// A connection that was given up may still be reading the bytes.
+		b.body = nil
+		switch {
+		case ctx.Err() != nil:
 			return 0, ctx.Err()
-		}
-		var code kafka.Error
-		if errors.As(err, &code) {
-			if code == kafka.MessageSizeTooLarge {
-				return 0, fmt.Errorf("produce to %s/%d: %w", topic, partition, ErrTooLarge)
-			}
-			if !code.Temporary() && code != kafka.UnknownTopicOrPartition {
-				return 0, fmt.Errorf("produce to %s/%d: %w", topic, partition, err)
-			}
-		}
-		if time.Since(began) > deliveryTimeout {
+		case errors.Is(err, kafka.MessageSizeTooLarge):
+			err = fmt.Errorf("%w: %w", ErrTooLarge, err)
+			fallthrough
+		case !passes(err) && !errors.Is(err, ErrNoTopic):
+			return 0, fmt.Errorf("produce %d messages to %s/%d: %w", b.Len(), topic, partition, err)
+		case time.Since(began) > deliveryTimeout:
 			return 0, &DeliveryError{topic, partition, deliveryTimeout, err}
 		}
 		if err := pause(ctx, try); err != nil {
@@ -105,30 +67,54 @@ func (c *Client) Produce(ctx context.Context, topic string, partition int, b *Ba
 	}
 }
 
-func (c *Client) produce(ctx context.Context, topic string, partition int, body []byte) (int64, error) {
-	r := &produceRequest{topic: topic, partition: int32(partition), batch: body}
-	if _, err := c.transport.RoundTrip(ctx, c.addr, r); err != nil {
+// produce sends Produce v8.
+func (c *Client) produce(ctx context.Context, topic string, partition int, batch []byte) (int64, error) {
+	body := []byte{0xff, 0xff, 0xff, 0xff} // no transaction; acks=all
+	body = appendInt32(body, int32(ackTimeout.Milliseconds()))
+	body = appendInt32(body, 1)
+	body = appendText(body, topic)
+	body = appendInt32(body, 1)
+	body = appendInt32(body, int32(partition))
+	body = appendInt32(body, int32(len(batch)))
+	d, err := c.roundTrip(ctx, &exchange{api: protocol.Produce, version: 8, topic: topic, partition: int32(partition), body: body, tail: batch})
+	if err != nil {
 		return 0, err
 	}
-	be := binary.BigEndian
-	p := r.resp
-	if len(p) < 10 || len(p) < 10+int(be.Uint16(p[8:]))+18 {
-		return 0, errTruncated
-	}
-	p = p[10+int(be.Uint16(p[8:])):]
-	if code := int16(be.Uint16(p[8:])); code != 0 {
-		return 0, kafka.Error(code)
-	}
-	return int64(be.Uint64(p[10:])), nil
+	d.int32() // topics: one
+	d.text()
+	d.int32() // topic partitions: one
+	d.int32()
+	code := d.int16()
+	offset := d.int64()
+	return offset, errors.Join(answer(code), d.err())
 }
 
-func pause(ctx context.Context, try int) error {
-	t := time.NewTimer(min(2*time.Second, 20*time.Millisecond<<min(try, 8)))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// seal gives the batch as it goes over the wire, compressed. It aliases b.
+func (b *Batch) seal() ([]byte, error) {
+	if b.zip == nil {
+		var err error
+		if b.zip, err = newCompressor(); err != nil {
+			return nil, err
+		}
 	}
+	if cap(b.body) < batchHead {
+		b.body = make([]byte, batchHead, 64<<10)
+	}
+	out := b.zip.EncodeAll(b.records, b.body[:batchHead])
+	b.body = out
+	be := binary.BigEndian
+	be.PutUint64(out[0:], 0) // base offset, set by the broker
+	be.PutUint32(out[8:], uint32(len(out)-12))
+	be.PutUint32(out[12:], 0xffffffff) // leader epoch, set by the broker
+	out[16] = batchFormat
+	be.PutUint16(out[21:], codecZstd)
+	be.PutUint32(out[23:], uint32(b.n-1))
+	be.PutUint64(out[27:], uint64(b.first))
+	be.PutUint64(out[35:], uint64(b.last))
+	be.PutUint64(out[43:], 0xffffffffffffffff) // no producer id, epoch or sequence
+	be.PutUint16(out[51:], 0xffff)
+	be.PutUint32(out[53:], 0xffffffff)
+	be.PutUint32(out[57:], uint32(b.n))
+	be.PutUint32(out[17:], checksum(out[21:]))
+	return out, nil
 }

@@ -58,7 +58,7 @@ func (f *Feed) sources(paths []string, stdin io.Reader) ([]producer.Source, erro
 	for _, path := range paths {
 		s, err := producer.Local(path, producer.LocalOptions{Stdin: stdin, SourceName: f.SourceName, StreamName: f.Stream})
 		if err != nil {
-			return nil, err
+			return nil, &usageError{err.Error()}
 		}
 		out = append(out, s)
 	}

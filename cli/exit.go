@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"lakefeed/broker"
+	"lakefeed/broker/embedded"
+	"lakefeed/producer"
 	"lakefeed/sink"
 )
 
@@ -43,13 +45,14 @@ func exitCode(err error) int {
 		log        *sink.LogError
 		lost       *sink.LostError
 		shape      *sink.ShapeError
+		topic      *sink.TopicError
 		delivery   *broker.DeliveryError
 		errno      syscall.Errno
 	)
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &shape):
+	case errors.As(err, &usage), errors.As(err, &shape), errors.As(err, &topic), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, embedded.ErrLocked):
 		return exitUsage
 	case errors.As(err, &quarantine):
 		return exitQuarantine

@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -16,8 +14,6 @@ import (
 	"lakefeed/broker"
 	"lakefeed/consumer"
 	"lakefeed/producer"
-	"lakefeed/schema"
-	"lakefeed/schema/csv"
 	"lakefeed/sink"
 )
 
@@ -50,13 +46,6 @@ type Sink struct {
 }
 
 func (s *Sink) shape() sink.Shape { return sink.Shape{PartitionBy: s.PartitionBy, Meta: s.Meta} }
-
-// The first version of a table's schema is inferred from so many bytes at the
-// beginning of each object, and so many of all objects.
-const (
-	sampleObject = 4 << 20
-	sampleTotal  = 64 << 20
-)
 
 func (c *ingestCommand) Run(ctx context.Context, g *Globals) error {
 	began := time.Now()
@@ -92,6 +81,9 @@ func (c *ingestCommand) Run(ctx context.Context, g *Globals) error {
 		return err
 	}
 	if err := run.infer(ctx, sources); err != nil {
+		return err
+	}
+	if err := run.checkPartitioning(ctx); err != nil {
 		return err
 	}
 	err = run.run(ctx, sources)
@@ -138,65 +130,7 @@ type ingest struct {
 	topic  broker.Topic
 	table  *sink.Table
 	report *report
-}
-
-// infer stores the first version of a new table's schema, from a sample of all
-// sources.
-func (r *ingest) infer(ctx context.Context, sources []producer.Source) error {
-	latest, err := r.table.Schemas().Latest(ctx)
-	if err != nil || latest != nil {
-		return err
-	}
-	var inference schema.Inference
-	err = producer.Sample(ctx, sources, r.CSV.overrides(), sampleObject, sampleTotal, func(o producer.Object, found csv.Found, head []byte, complete bool) error {
-		return observe(&inference, o.URI, found, head, complete)
-	})
-	if err != nil {
-		return err
-	}
-	first, changed := schema.Evolve(nil, inference.Seen())
-	if !changed {
-		return nil
-	}
-	err = r.table.Schemas().Append(ctx, first)
-	if errors.Is(err, sink.ErrExists) {
-		return nil // another process was first
-	}
-	return err
-}
-
-// observe shows a sample of one object to an inference.
-func observe(inference *schema.Inference, uri string, found csv.Found, head []byte, complete bool) error {
-	names, named := found.Columns, found.Columns != nil
-	if !named {
-		names = schema.NumberedNames(found.Width)
-	}
-	places := inference.Header(names, named)
-	if found.Dialect.ByteOffsets() {
-		head = head[found.Body:]
-	}
-	splitter := csv.NewSplitter(bytes.NewReader(head), found.Dialect, csv.Options{Offset: found.Body, Line: found.BodyLine, Width: found.Width, Hold: !complete})
-	var cells []csv.Cell
-	for {
-		row, err := splitter.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("sample %s: %w", uri, err)
-		}
-		if row.Rule != "" {
-			continue
-		}
-		cells = splitter.Cells(cells[:0])
-		if len(cells) != len(places) {
-			continue
-		}
-		at := func() schema.Witness { return schema.Witness{Source: uri, Line: row.Line} }
-		for i, cell := range cells {
-			inference.Observe(places[i], cell.Text, cell.Quoted, at)
-		}
-	}
+	sent   []producer.ObjectSummary
 }
 
 // run produces and consumes until every row of the sources is in the lake.
@@ -216,24 +150,79 @@ func (r *ingest) run(ctx context.Context, sources []producer.Source) error {
 	background.Go(func() { keepCatalog(catalog, r.table, progress.commits, r.g.logger()) })
 	defer background.Wait()
 	defer stopCatalog()
-	group, ctx := errgroup.WithContext(ctx)
+	group, working := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		summary, err := p.Run(ctx)
+		summary, err := p.Run(working)
 		r.report.sources(summary)
+		r.sent = summary.Objects
 		if err != nil || r.Follow {
 			return err
 		}
-		ends, err := r.ends(ctx)
+		ends, err := r.ends(working)
 		if err != nil {
 			return err
 		}
 		cons.Drain(ends)
 		return nil
 	})
-	group.Go(func() error { return cons.Run(ctx) })
+	group.Go(func() error { return cons.Run(working) })
 	err := group.Wait()
 	r.report.commits(progress)
+	if err == nil && !r.Follow {
+		err = r.await(ctx, progress)
+	}
 	return err
+}
+
+// await reads the chains until each stream that was sent is complete in the
+// lake. It is at once when this process has all topic partitions; else others
+// have them and commit in their own time.
+func (r *ingest) await(ctx context.Context, progress *progress) error {
+	told := false
+	for {
+		missing, err := r.incomplete(ctx)
+		if err != nil || missing == 0 {
+			return err
+		}
+		if !told {
+			progress.say("waiting for other consumers of topic %s: %s not complete in the lake yet", r.topic.Name, plural(int64(missing), "object"))
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// incomplete counts the objects whose streams the lake does not have whole.
+func (r *ingest) incomplete(ctx context.Context) (missing int, err error) {
+	chains := map[int]*sink.Chain{}
+	for _, o := range r.sent {
+		if o.Err != nil || o.Status != producer.Complete && o.Status != producer.Changed {
+			continue
+		}
+		chain := chains[o.Partition]
+		if chain == nil {
+			chain = r.table.Chain(o.Partition)
+			if _, err := chain.Open(ctx); err != nil {
+				return 0, err
+			}
+			chains[o.Partition] = chain
+		}
+		complete, count, err := chain.Complete(o.Stream)
+		if err != nil {
+			return 0, err
+		}
+		if complete && count != o.Rows {
+			return 0, fmt.Errorf("%s: %d rows were sent and the lake has %d of it: stream %s", o.URI, o.Rows, count, o.Stream)
+		}
+		if !complete {
+			missing++
+		}
+	}
+	return missing, nil
 }
 
 // ends are the offsets behind all that was sent, by topic partition. Topic

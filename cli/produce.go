@@ -26,7 +26,9 @@ func (c *produceCommand) Run(ctx context.Context, g *Globals) error {
 		return err
 	}
 	if c.DryRun {
-		return producer.DryRun(ctx, g.stdout, sources, c.overrides(), newProgress(g.stderr).producer())
+		return producer.DryRun(ctx, g.stdout, sources, c.overrides(), producer.Events{Rejected: func(r producer.Rejected) {
+			fmt.Fprintf(g.stderr, "%s:%d: not a row, bytes %d to %d: %s: %s\n", r.URI, r.Line, r.From, r.To, r.Rule, r.Message)
+		}})
 	}
 	if c.Topic == "" {
 		if c.Topic = c.Feed.Table; c.Topic == "" {

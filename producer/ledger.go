@@ -35,6 +35,7 @@ type claim struct {
 	Body     int64       `json:"body"` // byte offset and line of the first row
 	BodyLine int64       `json:"body_line"`
 	Splitter int         `json:"splitter"` // version of the splitter's rules
+	contentMark
 }
 
 // byteRange is a part of an object, whose rows are one stream.
@@ -55,13 +56,20 @@ type progress struct {
 	Done     bool      `json:"done"`
 	Count    int64     `json:"count,omitempty"`
 	Status   string    `json:"status,omitempty"`
-	Sum      string    `json:"sum"`     // of the rows' hashes
-	Content  []byte    `json:"content"` // state of the hash of the bytes before Offset
+	Sum      string    `json:"sum"` // of the rows' hashes
 	Size     int64     `json:"size"`
 	ModTime  time.Time `json:"mtime,omitzero"`
 	Inode    uint64    `json:"inode,omitempty"`
 	Released bool      `json:"released,omitempty"` // its producer stopped cleanly
 	At       time.Time `json:"at"`
+	contentMark
+}
+
+// contentMark tells an object's content from another: the hash of its first
+// bytes.
+type contentMark struct {
+	Hashed  int64  `json:"hashed"`            // bytes, decompressed
+	Content []byte `json:"content,omitempty"` // state of the hash; none where it was not made
 }
 
 // objectID names one version of an object.

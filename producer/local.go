@@ -35,7 +35,7 @@ func Local(name string, o LocalOptions) (Source, error) {
 		if o.Stdin == nil {
 			return nil, errors.New("read standard input: there is none")
 		}
-		return &stdin{in: o.Stdin, name: o.StreamName}, nil
+		return newStdin(o), nil
 	}
 	if scheme, rest, found := strings.Cut(name, "://"); found {
 		if scheme != "file" {
@@ -172,17 +172,23 @@ func inode(info fs.FileInfo) uint64 {
 
 // stdin is standard input as a source of one object.
 type stdin struct {
-	in   io.Reader
-	name string
+	in      io.Reader
+	uri     string
+	version string
+}
+
+func newStdin(o LocalOptions) *stdin {
+	if o.StreamName == "" {
+		return &stdin{in: o.Stdin, uri: "stdin:", version: time.Now().UTC().Format(time.RFC3339Nano)}
+	}
+	return &stdin{in: o.Stdin, uri: "stdin:" + o.StreamName, version: "0"}
 }
 
 func (s *stdin) Objects(context.Context) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
-		o := Object{URI: "stdin:" + s.name, Size: -1, Version: "0", Once: true}
-		if s.name == "" {
-			o.URI, o.Version = "stdin:", time.Now().UTC().Format(time.RFC3339Nano)
-		}
-		o.Open = func(context.Context) (io.ReadCloser, error) { return io.NopCloser(s.in), nil }
-		yield(o, nil)
+		yield(Object{
+			URI: s.uri, Version: s.version, Size: -1, Once: true,
+			Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(s.in), nil },
+		}, nil)
 	}
 }

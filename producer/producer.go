@@ -248,9 +248,13 @@ func (p *Producer) version(ctx context.Context, o Object) (again bool, err error
 	summary := p.entry(o.URI, d.version)
 	summary.Err = nil
 	if d.already {
-		_, prior := p.ledger.claimOf(o.URI, d.version)
+		c, prior := p.ledger.claimOf(o.URI, d.version)
 		summary.Already = summary.Sent == 0
+		summary.Stream, summary.Partition = c.Ranges[0].Stream, c.Ranges[0].Partition
 		summary.Rows, summary.Status = prior.Rows, prior.Status
+		if o.Once && summary.Already {
+			p.Events.warn(o.URI, "this stream was sent to its end before: standard input was not read; give other rows another --stream NAME")
+		}
 		p.setQuiet(o)
 		return false, nil
 	}
@@ -260,7 +264,7 @@ func (p *Producer) version(ctx context.Context, o Object) (again bool, err error
 			return false, errHeld
 		}
 	}
-	p.events().warn(o.URI, d.warning)
+	p.Events.warn(o.URI, d.warning)
 	if d.rotated && d.before != nil {
 		if err := p.endBefore(ctx, o, d.before); err != nil {
 			return false, err
@@ -281,8 +285,6 @@ func (p *Producer) version(ctx context.Context, o Object) (again bool, err error
 	}
 	return p.stream(ctx, o, c, d, summary)
 }
-
-func (p *Producer) events() *Events { return &p.Events }
 
 // own says that this run has sent of the object.
 func (p *Producer) own(uri string) bool {
@@ -331,11 +333,13 @@ func (p *Producer) claim(ctx context.Context, o Object, d decision) (*claim, err
 	if d.from > 0 {
 		_, prior := p.ledger.last(o.URI)
 		c.Dialect, c.Columns, c.Width, c.Body, c.BodyLine = d.before.Dialect, d.before.Columns, d.before.Width, d.from, prior.Line
+		c.contentMark = prior.contentMark
 	} else {
-		found, err := p.sniff(ctx, &o)
+		found, sample, err := p.sniff(ctx, &o)
 		if err != nil {
 			return nil, err
 		}
+		c.contentMark = sample
 		c.Dialect, c.Columns, c.Width, c.Body, c.BodyLine = found.Dialect, found.Columns, found.Width, found.Body, found.BodyLine
 		if found.Columns != nil {
 			c.Width = len(found.Columns)
@@ -346,39 +350,40 @@ func (p *Producer) claim(ctx context.Context, o Object, d decision) (*claim, err
 	return p.ledger.take(ctx, c)
 }
 
-func (p *Producer) sniff(ctx context.Context, o *Object) (csv.Found, error) {
+// sniff finds an object's dialect from its first bytes, and gives their mark.
+func (p *Producer) sniff(ctx context.Context, o *Object) (csv.Found, contentMark, error) {
 	sample, complete, err := head(ctx, o, sniffBytes)
 	if err != nil {
-		return csv.Found{}, err
+		return csv.Found{}, contentMark{}, err
 	}
-	return csv.SniffWith(sample, complete && !p.Follow, p.CSV)
+	h := newContentHash()
+	h.Write(sample)
+	found, err := csv.SniffWith(sample, complete && !p.Follow, p.CSV)
+	return found, contentMark{Hashed: int64(len(sample)), Content: h.state()}, err
 }
 
 // stream sends what is left of a claimed object.
 func (p *Producer) stream(ctx context.Context, o Object, c *claim, d decision, summary *ObjectSummary) (again bool, err error) {
 	s := &sender{p: p, object: o, claim: c}
 	_, prior := p.ledger.claimOf(o.URI, c.Version)
-	in, err := s.begin(ctx, prior, d.hash, p.Follow)
+	in, err := s.begin(ctx, prior, d.hash)
 	if in != nil {
 		defer in.Close()
 	}
 	summary.Stream, summary.Partition = s.stream, s.to
 	if err != nil {
-		summary.Err = err
+		p.failed(o, summary, err)
 		return false, fatal(ctx, err)
 	}
 	p.mu.Lock()
 	p.told["own "+o.URI] = true
 	p.mu.Unlock()
+	follows := s.follows(in)
 	err = s.run(ctx)
 	changed, statErr := p.changed(ctx, o)
-	status := Complete
-	switch {
-	case err == nil && statErr != nil:
-		err = statErr
-	case err == nil && changed && !p.Follow:
-		status, again = Changed, true
-		p.Events.warn(o.URI, "it changed while it was read: what was read of it is sent, and the file as it is now follows as a new version")
+	err = errors.Join(err, statErr)
+	if err == nil && !changed && !follows {
+		err = s.finish(ctx)
 	}
 	switch {
 	case err != nil:
@@ -387,7 +392,7 @@ func (p *Producer) stream(ctx context.Context, o Object, c *claim, d decision, s
 		if s.sent > 0 {
 			err = errors.Join(err, s.note(ctx))
 		}
-	case p.Follow:
+	case follows:
 		if s.sent > 0 {
 			s.acked.Released = ctx.Err() != nil
 			err = s.note(ctx)
@@ -395,10 +400,11 @@ func (p *Producer) stream(ctx context.Context, o Object, c *claim, d decision, s
 		if !changed {
 			p.setQuiet(o)
 		}
+	case changed:
+		p.Events.warn(o.URI, "it changed while it was read: what was read of it is sent, and the file as it is now follows as a new version")
+		again, summary.Status, err = true, Changed, s.end(ctx, Changed)
 	default:
-		if err = s.end(ctx, status); err == nil {
-			summary.Status = status
-		}
+		summary.Status, err = Complete, s.end(ctx, Complete)
 	}
 	summary.Rows = s.acked.Rows
 	summary.Sent += s.sent
@@ -406,10 +412,21 @@ func (p *Producer) stream(ctx context.Context, o Object, c *claim, d decision, s
 	summary.Bytes += s.bytes
 	summary.Already = false
 	if err != nil {
-		summary.Err = err
+		summary.Status = "open"
+		p.failed(o, summary, err)
 		return false, fatal(ctx, err)
 	}
 	return again, nil
+}
+
+// failed keeps why an object was not sent to its end. A followed one is tried
+// again when it has changed.
+func (p *Producer) failed(o Object, summary *ObjectSummary, err error) {
+	summary.Err = err
+	if p.Follow && !errors.Is(err, context.Canceled) {
+		p.Events.warn(o.URI, err.Error())
+		p.setQuiet(o)
+	}
 }
 
 // changed says whether an object is another than it was when it was opened.

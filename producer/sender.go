@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,7 @@ type sender struct {
 	to     int // topic partition
 
 	splitter *csv.Splitter
-	consumed *consumed // nil where offsets are not bytes of the object
+	consumed consumed
 	header   []byte
 
 	batch, spare *broker.Batch
@@ -58,30 +59,56 @@ type sender struct {
 	headers []broker.Header
 }
 
-// consumed reads an object and hashes what the splitter has gone past.
+// consumed reads an object's content and hashes what the splitter has gone past.
 type consumed struct {
 	r       io.Reader
 	hash    contentHash
-	at      int64 // bytes hashed
-	pending []byte
+	at      int64  // bytes hashed
+	pending []byte // read and not hashed
+	// direct says that the splitter's offsets are bytes of the content. Else the
+	// hash is of all that was read, and holds for the whole object only.
+	direct bool
 }
+
+// maxPending is how much may be read behind the last row: more than a record
+// and the splitter's buffer. Behind that are blank lines and comments.
+const maxPending = 16 << 20
 
 func (c *consumed) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
 	c.pending = append(c.pending, b[:n]...)
+	if !c.direct {
+		c.advance(c.at + int64(n))
+	} else if len(c.pending) > maxPending {
+		c.advance(c.at + maxPending/2)
+	}
 	return n, err
 }
 
 // advance hashes the bytes before offset to.
 func (c *consumed) advance(to int64) {
-	n := min(int(to-c.at), len(c.pending))
+	n := max(0, min(int(to-c.at), len(c.pending)))
 	c.hash.Write(c.pending[:n])
 	c.pending = c.pending[:copy(c.pending, c.pending[n:])]
 	c.at += int64(n)
 }
 
-// begin opens the object where the stream's progress is.
-func (s *sender) begin(ctx context.Context, prior *progress, hash *contentHash, hold bool) (*content, error) {
+// mark is of the bytes before an offset, or of nothing where they are not known
+// apart from others.
+func (c *consumed) mark(offset int64) contentMark {
+	if !c.direct {
+		return contentMark{}
+	}
+	c.advance(offset)
+	if c.at != offset {
+		return contentMark{}
+	}
+	return contentMark{Hashed: c.at, Content: c.hash.state()}
+}
+
+// begin opens the object where the stream's progress is. A last line without an
+// end is held back when more of it may come.
+func (s *sender) begin(ctx context.Context, prior *progress, hash *contentHash) (*content, error) {
 	r := s.claim.Ranges[0]
 	s.stream, s.to = r.Stream, r.Partition
 	offset, line := s.claim.Body, s.claim.BodyLine
@@ -99,49 +126,47 @@ func (s *sender) begin(ctx context.Context, prior *progress, hash *contentHash, 
 	if s.claim.Columns != nil {
 		s.header = wire.AppendNames(nil, s.claim.Columns)
 	}
-	direct := s.claim.Dialect.ByteOffsets()
-	skip := offset
-	if !direct {
-		skip = 0
+	c, err := s.open(ctx, offset, prior, hash)
+	if err != nil {
+		return c, err
 	}
+	s.consumed.r = c
+	hold := s.object.Stat != nil && s.consumed.direct && !c.compressed || s.follows(c)
+	s.splitter = csv.NewSplitter(&s.consumed, s.claim.Dialect, csv.Options{Offset: offset, Line: line, MaxRecord: s.p.MaxRecord, Width: s.claim.Width, Hold: hold})
+	s.batch, s.spare = &broker.Batch{}, &broker.Batch{}
+	return c, nil
+}
+
+// follows says whether lines may be appended to the object while it is sent.
+// Compressed objects come whole.
+func (s *sender) follows(c *content) bool { return s.p.Follow && !c.compressed && !s.object.Once }
+
+// open reads the object from an offset of its content on, with the hash of what
+// lies before. In other encodings than UTF-8 it reads from the first byte.
+func (s *sender) open(ctx context.Context, offset int64, prior *progress, hash *contentHash) (_ *content, err error) {
+	s.consumed = consumed{hash: newContentHash(), direct: s.claim.Dialect.ByteOffsets()}
+	if !s.consumed.direct {
+		return open(ctx, s.object, 0)
+	}
+	s.consumed.at = offset
+	switch {
+	case prior != nil && prior.Hashed == offset && len(prior.Content) > 0:
+		if s.consumed.hash, err = restoreHash(prior.Content); err != nil {
+			return nil, fmt.Errorf("progress of stream %s: %w", s.stream, err)
+		}
+		return open(ctx, s.object, offset)
+	case hash != nil:
+		s.consumed.hash = *hash
+		return open(ctx, s.object, offset)
+	}
+	// The bytes before the first row are hashed too.
 	c, err := open(ctx, s.object, 0)
 	if err != nil {
 		return nil, err
 	}
-	var in io.Reader = c
-	if direct {
-		s.consumed = &consumed{hash: newContentHash()}
-		switch {
-		case prior != nil && len(prior.Content) > 0:
-			if s.consumed.hash, err = restoreHash(prior.Content); err != nil {
-				return c, fmt.Errorf("progress of stream %s: %w", s.stream, err)
-			}
-		case hash != nil:
-			s.consumed.hash = *hash
-		default:
-			// The bytes before the first row are hashed too.
-			if _, err := io.CopyN(s.consumed.hash, c, skip); err != nil {
-				return c, fmt.Errorf("go to byte %d: %w", skip, err)
-			}
-			skip = 0
-		}
-		if skip > 0 {
-			if err := c.Close(); err != nil {
-				return nil, err
-			}
-			if s.object.Once {
-				return nil, errors.New("standard input cannot be gone on with")
-			}
-			if c, err = open(ctx, s.object, skip); err != nil {
-				return nil, err
-			}
-		}
-		s.consumed.r, s.consumed.at = c, offset
-		in = s.consumed
+	if n, err := io.CopyN(s.consumed.hash, c, offset); err != nil {
+		return c, fmt.Errorf("go to byte %d: it ends at byte %d: %w", offset, n, err)
 	}
-	s.splitter = csv.NewSplitter(in, s.claim.Dialect, csv.Options{Offset: offset, Line: line, MaxRecord: s.p.MaxRecord, Width: s.claim.Width, Hold: hold})
-	s.batch, s.spare = &broker.Batch{}, &broker.Batch{}
-	s.ackedAt = s.p.Now()
 	return c, nil
 }
 
@@ -152,6 +177,22 @@ func (s *sender) run(ctx context.Context) error {
 		err = e
 	}
 	return err
+}
+
+// finish sends the last line when it was held back for want of a line end. No
+// more of it comes.
+func (s *sender) finish(ctx context.Context) error {
+	if !s.consumed.direct {
+		return nil
+	}
+	offset, line := s.splitter.Position()
+	s.consumed.advance(offset)
+	if len(s.consumed.pending) == 0 {
+		return nil
+	}
+	tail := bytes.NewReader(bytes.Clone(s.consumed.pending))
+	s.splitter = csv.NewSplitter(tail, s.claim.Dialect, csv.Options{Offset: offset, Line: line, MaxRecord: s.p.MaxRecord, Width: s.claim.Width})
+	return s.run(ctx)
 }
 
 func (s *sender) rows(ctx context.Context) error {
@@ -239,10 +280,7 @@ func (s *sender) snapshot() progress {
 	p := s.acked
 	p.Rows, p.Sum = s.row, s.sum.String()
 	p.Offset, p.Line = s.splitter.Position()
-	if s.consumed != nil {
-		s.consumed.advance(p.Offset)
-		p.Content = s.consumed.hash.state()
-	}
+	p.contentMark = s.consumed.mark(p.Offset)
 	return p
 }
 
@@ -287,6 +325,9 @@ func (s *sender) end(ctx context.Context, status string) error {
 	// Blank lines and comments behind the last row belong to the object, too.
 	if s.splitter != nil && s.row == s.acked.Rows {
 		s.acked = s.snapshot()
+		if !s.consumed.direct {
+			s.acked.contentMark = contentMark{Hashed: s.consumed.at, Content: s.consumed.hash.state()}
+		}
 	}
 	s.acked.Done, s.acked.Count, s.acked.Status, s.acked.Released = true, s.acked.Rows, status, false
 	return s.note(ctx)

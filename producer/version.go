@@ -65,39 +65,52 @@ func (l *ledger) decide(ctx context.Context, o Object, follow bool) (decision, e
 	same := decision{version: c.Version, from: c.Ranges[0].From, resume: true}
 	next := decision{version: nextVersion(c.Version), before: c}
 	if p == nil {
-		if c.Size == o.Size && c.ModTime.Equal(o.ModTime) {
-			return same, nil
-		}
-		next.warning = "it changed after it was claimed and before a row of it was known to be sent: it is sent as a new version; rows of the earlier one, if any, stay in the table"
-		next.rotated = true
-		return next, nil
+		return claimed(ctx, o, c, same, next)
 	}
 	if p.Size == o.Size && p.ModTime.Equal(o.ModTime) && p.Inode == o.Inode {
 		same.already = p.Done
 		return same, nil
 	}
-	compared, err := comparePrefix(ctx, o, p)
+	compared, err := comparePrefix(ctx, o, p.contentMark)
 	if err != nil {
 		return decision{}, err
 	}
+	next.rotated = !p.Done
 	switch {
 	case !compared.same:
-		next.warning = fmt.Sprintf("its first %d bytes are not those that were sent: it is sent again as a new version, and the rows of the earlier one stay in the table", p.Offset)
+		next.warning = fmt.Sprintf("its first %d bytes are not those that were sent: it is sent again as a new version, and the rows of the earlier one stay in the table", p.Hashed)
 		if follow && (o.Size < p.Size || o.Inode != p.Inode) {
 			next.warning = "it was rotated: the new file is sent as a new version"
 		}
-		next.rotated = !p.Done
+		return next, nil
+	case compared.more && !compared.atLine:
+		next.warning = "its last line went on: the row that was sent of it is not the row it is now, so the file is sent again as a new version, and the rows of the earlier one stay in the table"
 		return next, nil
 	case !p.Done:
 		return same, nil
 	case !compared.more:
 		same.already = true // copied or touched
 		return same, nil
-	case !compared.atLine:
-		next.warning = "its last line went on: the row that was sent of it is not the row it is now, so the file is sent again as a new version, and the rows of the earlier one stay in the table"
-		return next, nil
 	}
 	next.from, next.hash = p.Offset, compared.hash
+	return next, nil
+}
+
+// claimed decides on an object that was claimed, with no progress since: its
+// producer died in its first moments, and may have sent rows.
+func claimed(ctx context.Context, o Object, c *claim, same, next decision) (decision, error) {
+	if c.Size == o.Size && c.ModTime.Equal(o.ModTime) {
+		return same, nil
+	}
+	compared, err := comparePrefix(ctx, o, c.contentMark)
+	if err != nil {
+		return decision{}, err
+	}
+	if compared.same && o.Size >= c.Size {
+		return same, nil // lines were appended, or it was touched
+	}
+	next.warning = "it changed after it was claimed and before a row of it was known to be sent: it is sent as a new version; rows of the earlier one, if any, stay in the table"
+	next.rotated = true
 	return next, nil
 }
 
@@ -109,17 +122,17 @@ func nextVersion(v string) string {
 	return strconv.Itoa(n + 1)
 }
 
-// prefix is how an object compares with what was sent of it.
+// prefix is how an object compares with what was read of it before.
 type prefix struct {
-	same   bool // the bytes that were sent are there
+	same   bool // the bytes that were read are there
 	more   bool // and others behind them
 	atLine bool // those begin a line
 	hash   *contentHash
 }
 
-func comparePrefix(ctx context.Context, o Object, p *progress) (out prefix, err error) {
-	if len(p.Content) == 0 {
-		return out, nil // the offsets are not bytes of the object
+func comparePrefix(ctx context.Context, o Object, mark contentMark) (out prefix, err error) {
+	if len(mark.Content) == 0 {
+		return out, nil // nothing to compare with: taken for another
 	}
 	c, err := open(ctx, o, 0)
 	if err != nil {
@@ -128,13 +141,13 @@ func comparePrefix(ctx context.Context, o Object, p *progress) (out prefix, err 
 	defer func() { err = errors.Join(err, c.Close()) }()
 	h := newContentHash()
 	r := bufio.NewReaderSize(c, 256<<10)
-	last := &lastByte{}
-	if _, err := io.CopyN(io.MultiWriter(h, last), r, p.Offset); err == io.EOF {
+	last := &lastBytes{}
+	if _, err := io.CopyN(io.MultiWriter(h, last), r, mark.Hashed); err == io.EOF {
 		return out, nil
 	} else if err != nil {
 		return out, err
 	}
-	if !bytes.Equal(h.state(), p.Content) {
+	if !bytes.Equal(h.state(), mark.Content) {
 		return out, nil
 	}
 	out.same, out.hash = true, &h
@@ -146,16 +159,25 @@ func comparePrefix(ctx context.Context, o Object, p *progress) (out prefix, err 
 		return out, err
 	}
 	out.more = true
-	out.atLine = p.Offset == 0 || last.b == '\n' || last.b == '\r' || next[0] == '\n' || next[0] == '\r'
+	out.atLine = mark.Hashed == 0 || last.lineEnd() || next[0] == '\n' || next[0] == '\r'
 	return out, nil
 }
 
-// lastByte remembers the last byte written to it.
-type lastByte struct{ b byte }
+// lastBytes remembers the last two bytes written to it.
+type lastBytes [2]byte
 
-func (l *lastByte) Write(p []byte) (int, error) {
-	if len(p) > 0 {
-		l.b = p[len(p)-1]
+func (l *lastBytes) Write(p []byte) (int, error) {
+	switch n := len(p); n {
+	case 0:
+	case 1:
+		l[0], l[1] = l[1], p[0]
+	default:
+		l[0], l[1] = p[n-2], p[n-1]
 	}
 	return len(p), nil
+}
+
+// lineEnd says whether they end a line, in UTF-16LE, too.
+func (l *lastBytes) lineEnd() bool {
+	return l[1] == '\n' || l[1] == '\r' || l[1] == 0 && (l[0] == '\n' || l[0] == '\r')
 }

@@ -27,39 +27,44 @@ const (
 func fitDate(f Format) fits { return fitDate0 << (f - ISO) }
 func fitTime(f Format) fits { return fitTime0 << (f - ISO) }
 
-// fitsOf is the set of types that one cell's text fits.
-func fitsOf(text []byte) (f fits) {
+// fitsOf is the set of those types among some that one cell's text fits.
+func fitsOf(text []byte, among fits) (f fits) {
 	if len(text) == 0 || len(text) > 64 {
 		return 0
 	}
-	c := text[0]
-	if c < '0' || c > '9' {
+	if among&fitBoolean != 0 {
 		if _, ok := ParseBoolean(text); ok {
-			return fitBoolean
-		}
-		if c != '-' && c != '.' && c != 'N' && c != 'n' && c != 'I' && c != 'i' {
-			return 0
+			f |= fitBoolean
 		}
 	}
-	if _, ok := ParseBigint(text); ok {
-		f |= fitBigint
+	if among&fitBigint != 0 {
+		if _, ok := ParseBigint(text); ok {
+			f |= fitBigint
+		}
 	}
-	if _, ok := ParseDouble(text); ok {
-		f |= fitDouble
+	if among&fitDouble != 0 {
+		if _, ok := ParseDouble(text); ok {
+			f |= fitDouble
+		}
 	}
-	if f != 0 || c < '0' || c > '9' || len(text) < 6 {
+	if c := text[0]; c < '0' || c > '9' || len(text) < 6 || f != 0 {
 		return f
 	}
-	for format := ISO; format < formatCount; format++ {
-		if _, ok := ParseDate(text, format); ok {
-			f |= fitDate(format)
-		} else if _, ok := ParseTimestamp(text, format, false); ok {
-			f |= fitTime(format)
+	if among&fitZoned != 0 {
+		if _, ok := ParseTimestamp(text, ISO, true); ok {
+			f |= fitZoned
 		}
 	}
-	if f == 0 {
-		if _, ok := ParseTimestamp(text, ISO, true); ok {
-			f = fitZoned
+	for format := ISO; format < formatCount; format++ {
+		if among&fitDate(format) != 0 {
+			if _, ok := ParseDate(text, format); ok {
+				f |= fitDate(format)
+			}
+		}
+		if among&fitTime(format) != 0 {
+			if _, ok := ParseTimestamp(text, format, false); ok {
+				f |= fitTime(format)
+			}
 		}
 	}
 	return f
@@ -149,7 +154,7 @@ func (e *Evidence) Observe(text []byte, quoted bool, at func() Witness) {
 	if !e.seen {
 		before = allFits
 	}
-	e.fits = before & fitsOf(text)
+	e.fits = fitsOf(text, before)
 	if !e.seen || e.fits != before {
 		w := Witness{}
 		if at != nil {

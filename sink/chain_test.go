@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"lakefeed/schema"
 	"lakefeed/sink"

@@ -64,9 +64,9 @@ type message struct {
 
 // process is one owner that runs.
 type process struct {
-	store *sinktest.FaultStore
-	rng   *rand.Rand
-	asks  chan sinktest.Call  // what it is about to call; closed when it has ended
+	store   *sinktest.FaultStore
+	rng     *rand.Rand
+	asks    chan sinktest.Call  // what it is about to call; closed when it has ended
 	answers chan sinktest.Fault // what becomes of it
 }
 

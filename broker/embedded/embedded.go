@@ -1,4 +1,9 @@
-// Package embedded is a Kafka inside this process.
+// Package embedded is a Kafka inside this process, with its log in a folder: the
+// same wire protocol, so that all other code cannot tell.
+//
+// It is kfake of franz-go with its DataDir. What it acknowledged is there after
+// kill -9, since it writes before it answers; after a power cut the last moments
+// may not be. It reads its whole log when it starts.
 package embedded
 
 import (
@@ -9,88 +14,121 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/gofrs/flock"
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"lakefeed/broker"
 )
 
-// ErrLocked is a folder in use.
-var ErrLocked = errors.New("in use by another process")
+// ErrLocked says that another process has the folder open.
+var ErrLocked = errors.New("another process is using it: wait for that one, give this one another --kafka-dir, or let both use one Kafka, --brokers HOST:PORT")
 
-// Config says where.
+// Config says where the log is.
 type Config struct {
-	Dir        string
-	Partitions int
+	Dir string // made where it is absent
 }
 
-// Broker is a running embedded Kafka.
+// Broker is a running embedded Kafka of one broker.
 type Broker struct {
 	cluster *kfake.Cluster
 	lock    *flock.Flock
-	dir, id string
+	dir     string
+	id      string
 }
 
-// Start starts it.
-func Start(c Config) (*Broker, error) {
+// segmentBytes is the size of the log's segments. One is read into memory at a
+// time when it starts.
+const segmentBytes = 16 << 20
+
+// Start locks the folder, which kfake does not, and starts the broker on a free
+// port of the loopback interface. The error is ErrLocked while another process
+// has the folder.
+func Start(c Config) (_ *Broker, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("open the embedded Kafka's log in %s: %w", c.Dir, err)
+		}
+	}()
 	if err := os.MkdirAll(c.Dir, 0o777); err != nil {
 		return nil, err
 	}
 	lock := flock.New(filepath.Join(c.Dir, "lock"))
-	ok, err := lock.TryLock()
+	locked, err := lock.TryLock()
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
-		return nil, fmt.Errorf("open embedded Kafka in %s: %w", c.Dir, ErrLocked)
+	if !locked {
+		return nil, ErrLocked
 	}
-	idFile := filepath.Join(c.Dir, "cluster-id")
-	id, err := os.ReadFile(idFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		var b [12]byte
-		rand.Read(b[:])
-		id = []byte(hex.EncodeToString(b[:]))
-		err = os.WriteFile(idFile, id, 0o666)
+	b := &Broker{lock: lock, dir: c.Dir}
+	if b.id, err = clusterID(filepath.Join(c.Dir, "cluster-id")); err == nil {
+		b.cluster, err = start(b.id, filepath.Join(c.Dir, "data"))
 	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, lock.Unlock())
 	}
-	if c.Partitions == 0 {
-		c.Partitions = 2
-	}
-	cl, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ClusterID(string(id)), kfake.DataDir(filepath.Join(c.Dir, "data")), kfake.DefaultNumPartitions(c.Partitions),
+	return b, nil
+}
+
+func start(id, dir string) (*kfake.Cluster, error) {
+	return kfake.NewCluster(
+		kfake.NumBrokers(1), kfake.ClusterID(id), kfake.DataDir(dir),
 		kfake.BrokerConfigs(map[string]string{
-			"message.max.bytes": "8388608",
-			// It reads a whole segment at a time when it starts.
-			"log.segment.bytes": "16777216",
-			// It applies Kafka's seven days to every topic otherwise.
+			"message.max.bytes": strconv.Itoa(broker.MaxMessageBytes),
+			"log.segment.bytes": strconv.Itoa(segmentBytes),
+			// Kafka's seven days would hold for every topic otherwise.
 			"log.retention.ms":    "-1",
 			"log.retention.bytes": "-1",
 		}))
-	if err != nil {
-		lock.Unlock()
-		return nil, err
-	}
-	return &Broker{cl, lock, c.Dir, string(id)}, nil
 }
 
-// Addrs of the broker.
+// clusterID reads the cluster's id, or makes one for a new folder.
+func clusterID(name string) (string, error) {
+	id, err := os.ReadFile(name)
+	if err == nil && len(id) > 0 {
+		return string(id), nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	var random [12]byte
+	rand.Read(random[:])
+	id = hex.AppendEncode(nil, random[:])
+	// Renamed into place, so that a crash leaves no half of it.
+	if err := os.WriteFile(name+".new", id, 0o666); err != nil {
+		return "", err
+	}
+	return string(id), os.Rename(name+".new", name)
+}
+
+// Addrs are the broker's addresses, host:port.
 func (b *Broker) Addrs() []string { return b.cluster.ListenAddrs() }
 
-// ClusterID of the broker.
+// ClusterID is the same whenever the folder is opened.
 func (b *Broker) ClusterID() string { return b.id }
 
-// Size on disk.
+// Size is the number of bytes of the log on disk.
 func (b *Broker) Size() (n int64, err error) {
 	err = filepath.WalkDir(b.dir, func(_ string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			if i, e := d.Info(); e == nil {
-				n += i.Size()
-			}
+		if err != nil || d.IsDir() {
+			return err
 		}
-		return nil
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a segment that was removed meanwhile
+		}
+		if err == nil {
+			n += info.Size()
+		}
+		return err
 	})
 	return n, err
 }
 
-// Close stops it.
-func (b *Broker) Close() error { b.cluster.Close(); return b.lock.Unlock() }
+// Close stops the broker and unlocks the folder.
+func (b *Broker) Close() error {
+	b.cluster.Close()
+	return b.lock.Unlock()
+}

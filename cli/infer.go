@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"lakefeed/producer"
+	"lakefeed/schema"
+	"lakefeed/schema/csv"
+	"lakefeed/sink"
+)
+
+// The first version of a table's schema is inferred from so many bytes at the
+// beginning of each object, and so many of all objects.
+const (
+	sampleObject = 4 << 20
+	sampleTotal  = 64 << 20
+)
+
+// infer stores the first version of a new table's schema, from a sample of all
+// sources.
+func (r *ingest) infer(ctx context.Context, sources []producer.Source) error {
+	latest, err := r.table.Schemas().Latest(ctx)
+	if err != nil || latest != nil {
+		return err
+	}
+	var inference schema.Inference
+	err = producer.Sample(ctx, sources, r.CSV.overrides(), sampleObject, sampleTotal, func(o producer.Object, found csv.Found, head []byte, complete bool) error {
+		return observe(&inference, o.URI, found, head, complete)
+	})
+	if err != nil {
+		return err
+	}
+	first, changed := schema.Evolve(nil, inference.Seen())
+	if !changed {
+		return nil
+	}
+	err = r.table.Schemas().Append(ctx, first)
+	if errors.Is(err, sink.ErrExists) {
+		return nil // another process was first
+	}
+	return err
+}
+
+// observe shows a sample of one object to an inference.
+func observe(inference *schema.Inference, uri string, found csv.Found, head []byte, complete bool) error {
+	names, named := found.Columns, found.Columns != nil
+	if !named {
+		names = schema.NumberedNames(found.Width)
+	}
+	places := inference.Header(names, named)
+	if found.Dialect.ByteOffsets() {
+		head = head[found.Body:]
+	}
+	splitter := csv.NewSplitter(bytes.NewReader(head), found.Dialect, csv.Options{Offset: found.Body, Line: found.BodyLine, Width: found.Width, Hold: !complete})
+	var cells []csv.Cell
+	for {
+		row, err := splitter.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("sample %s: %w", uri, err)
+		}
+		if row.Rule != "" {
+			continue
+		}
+		cells = splitter.Cells(cells[:0])
+		if len(cells) != len(places) {
+			continue
+		}
+		at := func() schema.Witness { return schema.Witness{Source: uri, Line: row.Line} }
+		for i, cell := range cells {
+			inference.Observe(places[i], cell.Text, cell.Quoted, at)
+		}
+	}
+}
+
+// checkPartitioning refuses to partition a table by columns that it does not
+// have. Without a schema yet there is nothing to compare with.
+func (r *ingest) checkPartitioning(ctx context.Context) error {
+	sources, err := r.shape().Sources()
+	if err != nil {
+		return &usageError{err.Error()}
+	}
+	latest, err := r.table.Schemas().Latest(ctx)
+	if err != nil || latest == nil {
+		return err
+	}
+	for _, name := range sources {
+		if latest.Index(name) < 0 {
+			var columns []string
+			for _, f := range latest.Fields {
+				columns = append(columns, f.Name)
+			}
+			return &usageError{fmt.Sprintf("--partition-by %s: there is no such column; the columns are %s", name, strings.Join(columns, ", "))}
+		}
+	}
+	return nil
+}

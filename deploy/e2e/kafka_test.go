@@ -1,0 +1,98 @@
+package e2e
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"lakefeed/broker/embedded"
+)
+
+// The two halves of ingest as two commands, one after the other, on the embedded
+// Kafka.
+func TestProduceThenConsume(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	lake, kafka, source := filepath.Join(dir, "lake"), filepath.Join(dir, "kafka"), filepath.Join(dir, "rows.csv")
+	writeFile(t, source, rowsHeader+rowsCSV(0, 1000))
+	ok(t, "produce", source, "--kafka-dir", kafka)
+	if exists(filepath.Join(lake, "rows")) {
+		t.Error("produce wrote into the lake")
+	}
+	ok(t, "consume", "--drain", "--table", "rows", "--kafka-dir", kafka, "--lake", lake)
+	readTable(t, lake, "rows").eachOnce(t, "id", 1000)
+	if r := ok(t, "produce", source, "--kafka-dir", kafka, "-o", "json"); parse(t, r).Sent != 0 {
+		t.Errorf("a second produce sent rows: %v", r)
+	}
+	ok(t, "consume", "--drain", "--table", "rows", "--kafka-dir", kafka, "--lake", lake)
+	readTable(t, lake, "rows").eachOnce(t, "id", 1000)
+	// Two tables from one topic.
+	ok(t, "consume", "--drain", "--table", "copy", "--topic", "rows", "--kafka-dir", kafka, "--lake", lake)
+	readTable(t, lake, "copy").eachOnce(t, "id", 1000)
+}
+
+// The embedded Kafka's folder is one process's at a time.
+func TestKafkaFolderIsLocked(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	kafka, source := filepath.Join(dir, "kafka"), filepath.Join(dir, "rows.csv")
+	writeFile(t, source, rowsHeader+rowsCSV(0, 3))
+	b, err := embedded.Start(embedded.Config{Dir: kafka})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if r := run(t, "ingest", source, "--lake", filepath.Join(dir, "lake"), "--kafka-dir", kafka); r.code == 0 || !strings.Contains(r.stderr, kafka) {
+		t.Errorf("a second process on %s: %v", kafka, r)
+	}
+}
+
+// The same binary against brokers of its own, with several consumers of a group
+// and several producers of one source.
+func TestBrokers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	const files, each = 6, 2000
+	lake, in := filepath.Join(dir, "lake"), filepath.Join(dir, "in")
+	for i := range files {
+		writeFile(t, filepath.Join(in, "rows-"+string(rune('a'+i))+".csv"), rowsHeader+rowsCSV(i*each, (i+1)*each))
+	}
+	brokers := strings.Join(b.Addrs(), ",")
+	produce := []string{"produce", in, "--topic", "rows", "--brokers", brokers}
+	p, q := start(t, nil, produce...), start(t, nil, produce...)
+	for _, r := range []result{p.wait(t), q.wait(t)} {
+		if r.code != 0 {
+			t.Fatalf("two producers at once: %v", r)
+		}
+	}
+	consume := []string{"consume", "--drain", "--table", "rows", "--brokers", brokers, "--lake", lake, "--flush-size", "100kB"}
+	p, q = start(t, nil, consume...), start(t, nil, consume...)
+	for _, r := range []result{p.wait(t), q.wait(t)} {
+		if r.code != 0 {
+			t.Fatalf("two consumers at once: %v", r)
+		}
+	}
+	readTable(t, lake, "rows").eachOnce(t, "id", files*each)
+	if s := ingest(t, in, "--table", "rows", "--brokers", brokers, "--lake", lake); s.Sent != 0 || s.Rows != 0 || s.Total.Rows != files*each {
+		t.Errorf("ingest after both: %+v", s)
+	}
+	if left := leftovers(t, lake, "rows"); len(left) > 0 {
+		slices.Sort(left)
+		t.Errorf("staged files are left: %q", left)
+	}
+}
+
+func TestUnreachableBrokers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	source := filepath.Join(dir, "rows.csv")
+	writeFile(t, source, rowsHeader+rowsCSV(0, 3))
+	// Port 1 of the loopback: nothing listens there.
+	exits(t, 6, "ingest", source, "--lake", filepath.Join(dir, "lake"), "--brokers", "127.0.0.1:1")
+}
