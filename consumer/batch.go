@@ -230,6 +230,12 @@ func (c *column) decide(t schema.Type) (late []misfit) {
 // records gives the batch to the sink: the columns of the schema that have a
 // type, in its order.
 func (b *batch) records() *sink.Records {
+	for i := range b.quarantine {
+		b.quarantine[i].SchemaVersion = sink.Unknown
+		if b.schema != nil {
+			b.quarantine[i].SchemaVersion = b.schema.Version
+		}
+	}
 	r := &sink.Records{
 		Schema: b.schema, Rows: b.rows, IDs: sink.IDs{Stream: b.streams, Row: b.numbers},
 		Rescued: &b.rescued, Rescues: b.rescues, Quarantine: b.quarantine, QuarantineIDs: b.unfit,

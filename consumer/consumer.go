@@ -25,6 +25,19 @@ const (
 	DefaultMemory     = 256 << 20
 )
 
+// DataLoss says what to do when rows are lost that are not in the lake: the topic
+// no longer has offsets that the lake has not read, or lost messages and has others
+// in their place, or files of a batch vanished and cannot be made again since their
+// offsets are gone.
+type DataLoss uint8
+
+const (
+	// Halt ends the run with a *sink.LogError or *sink.LostError.
+	Halt DataLoss = iota
+	// Record writes down in the lake what is lost, tells, and goes on.
+	Record
+)
+
 // Consumer sinks one topic into one table.
 type Consumer struct {
 	Client *broker.Client
@@ -41,8 +54,14 @@ type Consumer struct {
 	// Memory bounds the text of the rows in all open batches to half of it: as
 	// columns and files under construction they take about as much again.
 	Memory int
-	// Meta adds the columns _source, _row, _offset and _ingested_at.
+	// Meta adds the columns _source, _row, _offset and _ingested_at, which is the
+	// timestamp of the row's message.
 	Meta bool
+	// OnDataLoss says what to do when the topic has lost what the lake needs.
+	OnDataLoss DataLoss
+	// AdoptNewLog goes on by itself with a topic that was deleted and made again.
+	// Without it that is a *sink.LogError.
+	AdoptNewLog bool
 
 	Events Events
 	Log    *slog.Logger
@@ -150,8 +169,7 @@ func (c *Consumer) work(process, assigned context.Context, partitions []int, hin
 	group, ctx := errgroup.WithContext(assigned)
 	for _, p := range partitions {
 		group.Go(func() error {
-			w := &worker{c: c, partition: p, process: process, hint: hint}
-			if err := w.run(ctx); err != nil {
+			if err := c.worker(p, process, hint).run(ctx); err != nil {
 				return fmt.Errorf("consume %s/%d: %w", c.Topic.Name, p, err)
 			}
 			return nil

@@ -20,6 +20,25 @@ type Events struct {
 	// Unverified: the last message of the chain is gone from the log, so that the
 	// log could not be compared with it.
 	Unverified func(partition int, offset int64)
+	// Reset: the topic was deleted and made again, and the topic partition goes on at
+	// the start of its new log. The arguments are log ids.
+	Reset func(partition int, from, to string)
+	// Rewound: the log has lost messages, and the topic partition goes on at an
+	// earlier offset.
+	Rewound func(partition int, from, to int64)
+	// Gap: rows are lost, and the lake has it on record.
+	Gap func(Gap)
+	// Repaired: files of a record that had vanished before they were visible were made
+	// again from the topic.
+	Repaired func(partition int, seq int64, files []string)
+}
+
+// Gap is what was recorded as lost: offsets, or files that had the rows of some.
+type Gap struct {
+	Partition int
+	From, To  int64    // offsets; of files those among which their rows were
+	Files     []string // keys; none where the offsets themselves are lost
+	Rows      int64    // of the files
 }
 
 // Commit is what one committed batch was.
@@ -45,5 +64,29 @@ func (e *Events) committed(c Commit) {
 func (e *Events) evolved(version int64, changes []schema.Change) {
 	if e.Evolved != nil {
 		e.Evolved(version, changes)
+	}
+}
+
+func (e *Events) reset(partition int, from, to string) {
+	if e.Reset != nil {
+		e.Reset(partition, from, to)
+	}
+}
+
+func (e *Events) rewound(partition int, from, to int64) {
+	if e.Rewound != nil {
+		e.Rewound(partition, from, to)
+	}
+}
+
+func (e *Events) gap(g Gap) {
+	if e.Gap != nil {
+		e.Gap(g)
+	}
+}
+
+func (e *Events) repaired(partition int, seq int64, files []string) {
+	if e.Repaired != nil {
+		e.Repaired(partition, seq, files)
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // metaColumns are the columns that --meta adds to each row: where it comes from
-// and when it was read from the topic.
+// and when it was sent to the topic. They are the same whenever the row is read.
 type metaColumns struct {
 	source, row, offset, ingested schema.Vector
 }
@@ -18,8 +18,9 @@ func (m *metaColumns) reset() {
 	m.ingested.Reset(schema.Type{Kind: schema.Timestamp, Zoned: true, Format: schema.ISO})
 }
 
-// add adds a row; row is negative where it has no number.
-func (m *metaColumns) add(source string, row, offset, millis int64) {
+// add adds a row; row is negative where it has no number, timestamp is that of
+// its message.
+func (m *metaColumns) add(source string, row, offset, timestamp int64) {
 	if source == "" {
 		m.source.AppendNull()
 	} else {
@@ -31,7 +32,7 @@ func (m *metaColumns) add(source string, row, offset, millis int64) {
 		m.row.AppendInt(row)
 	}
 	m.offset.AppendInt(offset)
-	m.ingested.AppendInt(millis)
+	m.ingested.AppendInt(timestamp)
 }
 
 func (m *metaColumns) columns() []sink.Column {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"slices"
 	"time"
 
 	"lakefeed/broker"
@@ -45,22 +44,29 @@ type worker struct {
 	lastSet  bool
 	print    *sink.Fingerprint // of the last message of earlier fetches
 	at       func() schema.Witness
+	outside  bool // the position was outside of the log, and the chain was opened again
 }
 
-// errLost ends the work on a batch that another owner has decided.
-var errLost = errors.New("another owner decided the batch")
+// errAgain ends the work on a batch that is void: another owner has decided it,
+// or the log is not what it was. The chain is opened again.
+var errAgain = errors.New("the batch is void")
 
-func (w *worker) run(ctx context.Context) error {
-	w.chain = w.c.Table.Chain(w.partition)
-	w.writer = &sink.Writer{Table: w.c.Table, Chain: w.chain}
+func (c *Consumer) worker(partition int, process context.Context, hint func(context.Context, map[int]int64) error) *worker {
+	w := &worker{c: c, partition: partition, process: process, hint: hint}
+	w.chain = c.Table.Chain(partition)
+	w.writer = &sink.Writer{Table: c.Table, Chain: w.chain}
 	w.at = func() schema.Witness { return schema.Witness{Source: w.origin.source, Line: w.origin.line} }
-	if w.c.Meta {
+	if c.Meta {
 		w.batch.meta = &metaColumns{}
 	}
+	return w
+}
+
+func (w *worker) run(ctx context.Context) error {
 	defer w.release()
 	for {
 		err := w.own(ctx)
-		if errors.Is(err, errLost) {
+		if errors.Is(err, errAgain) {
 			continue
 		}
 		return err
@@ -117,45 +123,42 @@ func (w *worker) stop(ctx context.Context) error {
 }
 
 // open finds where the lake's chain ends, and checks that the topic is the one
-// it was written from.
+// it was written from. What the consumer may mend of both is mended.
 func (w *worker) open(ctx context.Context) error {
 	w.release()
-	state, err := w.chain.Open(ctx)
-	if err != nil {
-		return err
-	}
-	topic, err := w.c.Client.Topic(ctx, w.c.Topic.Name)
-	if err != nil {
-		return err
-	}
-	start, end, err := w.c.Client.Offsets(ctx, topic.Name, w.partition)
-	if err != nil {
-		return err
-	}
-	present := sink.LogView{Topic: topic.Name, Partition: w.partition, Log: topic.LogID, Start: start, End: end}
-	if state.To > start && state.To <= end && state.Log == topic.LogID && state.FP != nil {
-		if present.Last, err = w.fingerprintAt(ctx, state.FP.Offset); err != nil {
+	for {
+		state, err := w.openChain(ctx)
+		if err != nil {
 			return err
 		}
+		present, err := w.view(ctx, state)
+		if err != nil {
+			return err
+		}
+		verdict, err := state.CheckLog(present)
+		var unfit *sink.LogError
+		if errors.As(err, &unfit) {
+			if err := w.follow(ctx, unfit, present); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if verdict == sink.LogUnverified && w.c.Events.Unverified != nil {
+			w.c.Events.Unverified(w.partition, state.To-1)
+		}
+		w.log, w.print, w.lastSet, w.origin = present.Log, state.FP, false, origin{}
+		if err := w.begin(ctx); err != nil {
+			return err
+		}
+		if verdict == sink.LogFromStart {
+			w.draft.Skip(w.position, present.Start, sink.SkipRetention)
+			w.position = present.Start
+		}
+		return nil
 	}
-	verdict, err := state.CheckLog(present)
-	if err != nil {
-		return err
-	}
-	if verdict == sink.LogUnverified && w.c.Events.Unverified != nil {
-		w.c.Events.Unverified(w.partition, state.To-1)
-	}
-	w.log = topic.LogID
-	w.print = state.FP
-	w.lastSet = false
-	if err := w.begin(ctx); err != nil {
-		return err
-	}
-	if verdict == sink.LogFromStart {
-		w.draft.Skip(w.position, start, sink.SkipRetention)
-		w.position = start
-	}
-	return nil
 }
 
 // begin starts an empty batch at the chain's end.
@@ -215,19 +218,14 @@ func (w *worker) read(ctx context.Context, draining bool) error {
 	}
 	err := w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, w.position, broker.FetchOptions{MaxBytes: fetchBytes, MaxWait: wait, MinBytes: 1, ReadCommitted: true}, &w.fetch)
 	var outside *broker.OffsetOutOfRange
-	if errors.As(err, &outside) {
-		state, openErr := w.chain.Open(ctx)
-		if openErr != nil {
-			return openErr
-		}
-		_, err = state.CheckLog(sink.LogView{Topic: w.c.Topic.Name, Partition: w.partition, Log: w.log, Start: outside.Start, End: outside.End})
-		if err == nil {
-			err = outside
-		}
+	if errors.As(err, &outside) && !w.outside {
+		w.outside = true
+		return errAgain
 	}
 	if err != nil {
 		return err
 	}
+	w.outside = false
 	before := w.batch.bytes
 	err = w.take(ctx)
 	// What the fetch did not bring goes back to the budget.
@@ -241,7 +239,12 @@ func (w *worker) read(ctx context.Context, draining bool) error {
 func (w *worker) take(ctx context.Context) error {
 	size, _ := w.limits()
 	var m broker.Message
-	for w.fetch.Next(&m) {
+	for first := true; w.fetch.Next(&m); first = false {
+		if first {
+			if err := w.checkLeader(ctx, &m); err != nil {
+				return err
+			}
+		}
 		if m.FirstOfBatch && w.batch.bytes >= size {
 			if err := w.flush(ctx); err != nil {
 				return err
@@ -302,25 +305,14 @@ func checksum(m *broker.Message) uint32 {
 	return crc32.Update(crc32.Checksum(m.Key, castagnoli), castagnoli, m.Value)
 }
 
-// fingerprintAt reads the message at an offset, nil when there is none any more.
-func (w *worker) fingerprintAt(ctx context.Context, offset int64) (*sink.Fingerprint, error) {
-	var f broker.Fetch
-	err := w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, offset, broker.FetchOptions{MaxBytes: 1 << 20, MaxWait: time.Second, MinBytes: 1}, &f)
-	if err != nil {
-		return nil, err
-	}
-	var m broker.Message
-	if f.Next(&m) && m.Offset == offset {
-		return fingerprint(&m), nil
-	}
-	return nil, f.Err()
-}
-
 // flush decides the columns' types, commits the batch, and starts the next.
 func (w *worker) flush(ctx context.Context) error {
 	began := w.c.Now()
 	if w.lastSet {
 		w.print, w.lastSet = fingerprint(&w.last), false
+	}
+	if err := w.checkTopic(ctx); err != nil {
+		return err
 	}
 	if err := w.settle(ctx); err != nil {
 		return err
@@ -328,6 +320,10 @@ func (w *worker) flush(ctx context.Context) error {
 	records := w.batch.records()
 	records.Log, records.To, records.FP = w.log, w.position, w.print
 	done, err := w.writer.Commit(ctx, w.draft, records)
+	var lost *sink.LostError
+	if errors.As(err, &lost) {
+		return errAgain // it is repaired when the chain is opened
+	}
 	if err != nil {
 		return err
 	}
@@ -335,7 +331,7 @@ func (w *worker) flush(ctx context.Context) error {
 		if w.c.Events.Lost != nil {
 			w.c.Events.Lost(w.partition, w.draft.Seq())
 		}
-		return errLost
+		return errAgain
 	}
 	w.c.Events.committed(Commit{
 		Partition: w.partition, Seq: w.draft.Seq(), From: w.draft.From(), To: w.position,
@@ -375,228 +371,6 @@ func (w *worker) settle(ctx context.Context) error {
 	}
 	if current != nil {
 		w.batch.decide(current)
-	}
-	return nil
-}
-
-// message takes one message into the batch.
-func (w *worker) message(ctx context.Context, m *broker.Message) error {
-	stream, number, ours := wire.ParseKey(m.Key)
-	if m.FirstOfBatch || len(m.Headers) > 0 {
-		w.origin.read(m, stream, m.FirstOfBatch)
-	}
-	if !ours {
-		return w.foreign(m)
-	}
-	if m.Value == nil {
-		return w.end(m, stream, number)
-	}
-	verdict, err := w.draft.Row(stream, number)
-	if err != nil {
-		return err
-	}
-	rule := header(m, wire.Reject)
-	if verdict != sink.Fresh {
-		reason := sink.SkipDuplicate
-		if verdict == sink.Conflict {
-			reason = sink.SkipConflict
-			if w.c.Events.Conflict != nil {
-				w.c.Events.Conflict(w.partition, m.Offset, stream, number)
-			}
-		}
-		w.draft.Skip(m.Offset, m.Offset+1, reason)
-		if rule == nil {
-			w.origin.pass(m.Value, true)
-		}
-		return nil
-	}
-	if rule != nil {
-		return w.reject(m, stream, number, string(rule))
-	}
-	return w.row(ctx, m, stream, number)
-}
-
-// row types a row and adds it, or puts it into quarantine.
-func (w *worker) row(ctx context.Context, m *broker.Message, stream schema.StreamID, number int64) error {
-	if !w.origin.known || w.origin.stream != stream {
-		if err := w.lookBack(ctx, m, stream); err != nil {
-			return err
-		}
-	}
-	w.batch.bytes += len(m.Value)
-	cells, err := w.splitter.Split(m.Value)
-	if err != nil {
-		w.quarantine(m, stream, number, "parse", "not_csv", "the message's value is "+err.Error())
-		w.origin.pass(m.Value, true)
-		return nil
-	}
-	quoted := slices.ContainsFunc(cells, func(c wire.Cell) bool { return c.Quoted })
-	if w.origin.layout == nil || !w.origin.named && len(w.origin.layout.columns) != len(cells) {
-		if err := w.layout(len(cells)); err != nil {
-			return err
-		}
-	}
-	if want := len(w.origin.layout.columns); len(cells) != want {
-		w.quarantine(m, stream, number, "parse", "cell_count", fmt.Sprintf("the row has %d cells, its header %d", len(cells), want))
-		w.origin.pass(m.Value, quoted)
-		return nil
-	}
-	w.batch.add(w.origin.layout, cells, w.at)
-	w.batch.streams = append(w.batch.streams, stream.Hash64())
-	w.batch.numbers = append(w.batch.numbers, number)
-	if w.batch.meta != nil {
-		w.batch.meta.add(w.origin.source, number, m.Offset, w.c.Now().UnixMilli())
-	}
-	w.origin.pass(m.Value, quoted)
-	return nil
-}
-
-// layout finds the columns for rows of the present origin.
-func (w *worker) layout(width int) (err error) {
-	if !w.origin.named {
-		w.origin.layout = w.batch.numbered(width)
-		return nil
-	}
-	w.origin.layout, err = w.batch.named(w.origin.header)
-	return err
-}
-
-// lookBack finds the headers of a stream whose record batch began before the
-// offset that was asked for, or was made anew without them by a mirror.
-func (w *worker) lookBack(ctx context.Context, m *broker.Message, stream schema.StreamID) error {
-	var f broker.Fetch
-	for back := int64(1); ; back *= 4 {
-		from := max(0, m.Offset-back)
-		found, err := w.originBefore(ctx, &f, from, m.Offset, stream)
-		if err != nil {
-			return err
-		}
-		if found {
-			return nil
-		}
-		if from == 0 {
-			break
-		}
-	}
-	// Without headers the row's cells are kept under numbered columns.
-	w.origin = origin{known: true, stream: stream}
-	return nil
-}
-
-// originBefore reads from..to for the last headers of a stream.
-func (w *worker) originBefore(ctx context.Context, f *broker.Fetch, from, to int64, stream schema.StreamID) (found bool, err error) {
-	for from < to {
-		o := broker.FetchOptions{MaxBytes: fetchBytes, MaxWait: time.Second, MinBytes: 1, WholeBatches: true}
-		var outside *broker.OffsetOutOfRange
-		err := w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, from, o, f)
-		if errors.As(err, &outside) && outside.Start > from && outside.Start < to {
-			from = outside.Start
-			continue
-		}
-		if err != nil {
-			return found, err
-		}
-		var m broker.Message
-		for f.Next(&m) && m.Offset < to {
-			id, _, ours := wire.ParseKey(m.Key)
-			if !ours || id != stream {
-				continue
-			}
-			if len(m.Headers) > 0 {
-				w.origin.read(&m, id, false)
-				found = found || w.origin.known && w.origin.stream == stream
-			}
-			if found && header(&m, wire.Reject) == nil && m.Value != nil {
-				w.origin.pass(m.Value, true)
-			}
-		}
-		if err := f.Err(); err != nil {
-			return found, err
-		}
-		if f.End() <= from {
-			return found, nil
-		}
-		from = f.End()
-	}
-	return found, nil
-}
-
-// end takes the end of a stream.
-func (w *worker) end(m *broker.Message, stream schema.StreamID, count int64) error {
-	verdict, err := w.draft.End(stream, count, string(header(m, wire.Status)), string(header(m, wire.Hash)))
-	if err != nil {
-		return err
-	}
-	switch verdict {
-	case sink.Duplicate:
-		w.draft.Skip(m.Offset, m.Offset+1, sink.SkipDuplicate)
-	case sink.Conflict:
-		w.draft.Skip(m.Offset, m.Offset+1, sink.SkipConflict)
-		if w.c.Events.Conflict != nil {
-			w.c.Events.Conflict(w.partition, m.Offset, stream, count)
-		}
-	}
-	return nil
-}
-
-// foreign takes a message whose key is not ours: there is no header to name its
-// cells, so it is kept in quarantine.
-func (w *worker) foreign(m *broker.Message) error {
-	w.batch.bytes += len(m.Value)
-	w.draft.Foreign(m.Offset)
-	w.quarantine(m, schema.StreamID{}, -1, "parse", "foreign_key", "the message's key is not one that lakefeed produce writes, so its columns are not known")
-	return nil
-}
-
-// reject puts bytes that could not be split into a row into quarantine.
-func (w *worker) reject(m *broker.Message, stream schema.StreamID, number int64, rule string) error {
-	w.batch.bytes += len(m.Value)
-	w.quarantine(m, stream, number, "split", rule, string(header(m, wire.Message)))
-	q := &w.batch.quarantine[len(w.batch.quarantine)-1]
-	if at := header(m, wire.At); at != nil {
-		if _, line, err := wire.ParseAt(at); err == nil {
-			q.Line = line
-		}
-	}
-	if r := header(m, wire.Bytes); r != nil {
-		if from, to, err := wire.ParseRange(r); err == nil {
-			q.BytesFrom, q.BytesTo = from, to
-		}
-	}
-	w.origin.line = 0 // the next row says where it is
-	return nil
-}
-
-// quarantine keeps a message that cannot become a record.
-func (w *worker) quarantine(m *broker.Message, stream schema.StreamID, number int64, stage, rule, message string) {
-	q := sink.QuarantineRow{
-		Raw: slices.Clone(m.Value), Source: w.origin.source, Row: number, Line: w.origin.line, BytesFrom: sink.Unknown, BytesTo: sink.Unknown,
-		Topic: w.c.Topic.Name, Partition: int64(w.partition), Offset: m.Offset, Stage: stage, Rule: rule, Message: message,
-		SchemaVersion: sink.Unknown, At: w.c.Now(),
-	}
-	if number >= 0 {
-		q.Stream = stream.String()
-	}
-	if q.Line == 0 {
-		q.Line = sink.Unknown
-	}
-	if w.batch.schema != nil {
-		q.SchemaVersion = w.batch.schema.Version
-	}
-	w.batch.quarantine = append(w.batch.quarantine, q)
-	id := stream.Hash64()
-	if number < 0 { // known by its offset alone
-		id, number = 0, m.Offset
-	}
-	w.batch.unfit.Stream = append(w.batch.unfit.Stream, id)
-	w.batch.unfit.Row = append(w.batch.unfit.Row, number)
-}
-
-func header(m *broker.Message, key string) []byte {
-	for _, h := range m.Headers {
-		if h.Key == key {
-			return h.Value
-		}
 	}
 	return nil
 }

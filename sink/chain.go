@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
-	"strings"
 
 	"lakefeed/schema"
 )
@@ -18,15 +18,24 @@ import (
 type Chain struct {
 	table     *Table
 	partition int
-	ready     bool // state is the chain's end as far as this process knows, and published
+	ready     bool       // state is the chain's end as far as this process knows, and published
+	lost      *LostError // of the chain's end, when that is what keeps it from being published
 
 	state        State
 	live         map[schema.StreamID]*stream // all but those in segments
 	segments     []segment                   // by falling size
 	skipped      map[string]int64            // offsets by reason
+	union        bool                        // a reset was met behind the checkpoint
 	registered   int64                       // the catalog's cursor, as the checkpoint has it
 	checkpointed int64                       // seq of the newest checkpoint, -1 when there is none
 }
+
+// A chain is read to its end, or to before a record.
+var toEnd = stop{reset: math.MaxInt64, seq: math.MaxInt64}
+
+// stop says before which record the reading of a chain ends: the first that has
+// the number of a reset, or a number of its own, that is not below these.
+type stop struct{ reset, seq int64 }
 
 // Chain is the chain of a topic partition. It does no I/O.
 func (t *Table) Chain(partition int) *Chain {
@@ -65,28 +74,6 @@ func (e *ChainError) Error() string {
 }
 
 func (e *ChainError) Unwrap() error { return e.Err }
-
-// LostError says that data which a record lists is neither staged nor visible: a
-// lifecycle rule or a person removed it. Nothing is committed behind it.
-type LostError struct {
-	Table     string
-	Topic     string
-	Partition int
-	Seq       int64    // of the record
-	From, To  int64    // its offsets
-	Files     []string // keys
-	Staged    []string // where they were staged, file by file
-}
-
-func (e *LostError) Error() string {
-	rows := "Their rows are those of the record that it repairs"
-	if e.To > e.From {
-		rows = fmt.Sprintf("Their rows are among offsets %d to %d of the topic", e.From, e.To-1)
-	}
-	return fmt.Sprintf("publish record %d of %s: %d of its files are gone before they became visible (%s, staged as %s): a lifecycle rule or a person removed them. "+
-		"%s; nothing more is committed to this topic partition of table %s until they are back: put the staged data back from a backup, or load the sources into another table",
-		e.Seq, chainName(e.Topic, e.Partition), len(e.Files), strings.Join(e.Files, ", "), strings.Join(e.Staged, ", "), rows, e.Table)
-}
 
 // records reads the records behind a link, and checks that each fits the one
 // before it. The link's own record must be there too.
@@ -155,6 +142,15 @@ func (t *Table) decodeRecord(b []byte, partition int, seq int64) (*Record, error
 	return r, nil
 }
 
+// hasRecord says whether there is a record under a number.
+func (t *Table) hasRecord(ctx context.Context, partition int, seq int64) (bool, error) {
+	_, err := t.store.Stat(ctx, t.recordKey(partition, seq))
+	if errors.Is(err, ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // ReadChain reads all records of a topic partition from the first, and checks
 // that the chain is whole. The files of the last one may not be visible yet.
 func (t *Table) ReadChain(ctx context.Context, partition int) iter.Seq2[Record, error] {
@@ -214,79 +210,103 @@ func (t *Table) Files(ctx context.Context, partition int) iter.Seq2[File, error]
 // Open reads the chain to its end and publishes what its last record lists, so
 // that nothing before the end is left undone. It is called again whenever a batch
 // was lost or an error came up; drafts made before it are void.
+//
+// A chain that was reset takes over what all chains of the table had seen: if
+// others lack the reset, Open writes it. When files of the last record are lost
+// the error is a *LostError, and all its other files are published.
 func (c *Chain) Open(ctx context.Context) (State, error) {
-	c.ready = false
+	c.ready, c.lost = false, nil
 	if c.partition < 0 || c.partition >= c.table.partitions {
 		return State{}, fmt.Errorf("open %s: the table knows topic partitions 0 to %d", c, c.table.partitions-1)
 	}
-	last, err := c.load(ctx)
+	for {
+		done, err := c.open(ctx)
+		if err != nil {
+			return State{}, fmt.Errorf("open %s: %w", c, err)
+		}
+		if done {
+			return c.state, nil
+		}
+	}
+}
+
+// open opens the chain unless it grows meanwhile.
+func (c *Chain) open(ctx context.Context) (done bool, err error) {
+	last, err := c.load(ctx, toEnd)
 	if err != nil {
-		return State{}, fmt.Errorf("open %s: %w", c, err)
+		return false, err
+	}
+	if c.state.Seq < 0 {
+		log, err := c.table.newestLog(ctx)
+		if err != nil {
+			return false, err
+		}
+		if log.Number > 0 { // a topic partition that was added later begins with the newest reset
+			return false, c.table.reset(ctx, c.partition, log)
+		}
+		c.state.Log = log.Log
 	}
 	if last != nil {
-		if err := c.publish(ctx, last); err != nil {
-			return State{}, fmt.Errorf("open %s: %w", c, err)
+		grown, err := c.publishLast(ctx, last)
+		if err != nil || grown {
+			errors.As(err, &c.lost)
+			return false, err
 		}
 		c.table.events.published(c.partition, last)
 	}
 	c.ready = true
-	return c.state, nil
+	if c.union {
+		c.tryCheckpoint(ctx)
+	}
+	return true, nil
 }
 
-// load reads the newest checkpoint and the records behind it. It gives the last
-// record, nil when there is none behind the checkpoint.
-func (c *Chain) load(ctx context.Context) (last *Record, err error) {
-	if err := c.loadCheckpoint(ctx); err != nil {
+// load reads the newest checkpoint and the records behind it, up to a record. It
+// gives the last one, nil when there is none behind the checkpoint.
+func (c *Chain) load(ctx context.Context, until stop) (last *Record, err error) {
+	if err := c.loadCheckpoint(ctx, until); err != nil {
 		return nil, err
 	}
-	from := link{seq: c.state.Seq, to: max(c.state.To, 0), log: c.state.Log, attempt: c.state.Attempt}
-	for r, err := range c.table.records(ctx, c.partition, from) {
+	for r, err := range c.table.records(ctx, c.partition, c.state.link()) {
 		if err != nil {
 			return nil, err
 		}
-		switch r.Kind {
-		case KindRows, KindRepair, KindGap, KindRewind:
-			c.apply(r)
-		default:
-			return nil, &KindError{Key: c.table.recordKey(c.partition, r.Seq), Kind: string(r.Kind)}
+		if r.Seq >= until.seq || r.Reset >= until.reset {
+			break
+		}
+		if err := c.table.follow(c.partition, r); err != nil {
+			return nil, err
+		}
+		c.apply(r)
+		if r.Kind == KindReset {
+			if err := c.takeOver(ctx, r.Reset); err != nil {
+				return nil, err
+			}
 		}
 		last = r
 	}
 	return last, nil
 }
 
+// follow checks that this program can go on behind a record.
+func (t *Table) follow(partition int, r *Record) error {
+	switch r.Kind {
+	case KindRows, KindRepair, KindGap, KindRewind, KindReset:
+		return nil
+	}
+	return &KindError{Key: t.recordKey(partition, r.Seq), Kind: string(r.Kind)}
+}
+
 // apply moves the state behind a record. Streams that ended stay known, and so do
 // all streams when the log is cut: their rows are in the table.
 func (c *Chain) apply(r *Record) {
-	c.state = State{Seq: r.Seq, To: r.To, Log: r.Log, FP: r.FP, Attempt: r.Attempt}
+	c.state = c.state.behind(r)
 	for _, s := range r.Streams {
 		c.live[s.ID] = streamOf(s)
 	}
 	for _, s := range r.Skipped {
 		c.skipped[s.Reason] += s.To - s.From
 	}
-}
-
-// publish makes all files of a record visible. The record is one that was read
-// from the store: what this process remembers may not be what was decided.
-func (c *Chain) publish(ctx context.Context, r *Record) error {
-	lost := &LostError{Table: c.table.name, Topic: c.table.topic, Partition: c.partition, Seq: r.Seq, From: r.From, To: r.To}
-	for f := range r.Added() {
-		err := c.retry(ctx, func() error { return c.table.store.Publish(ctx, f.Staged) }, ErrLost)
-		switch {
-		case err == nil:
-		case errors.Is(err, ErrLost):
-			// The others come first: only then can the lost ones be made again.
-			lost.Files = append(lost.Files, f.Key)
-			lost.Staged = append(lost.Staged, f.Staged.Upload)
-		default:
-			return fmt.Errorf("publish record %d: %w", r.Seq, err)
-		}
-	}
-	if len(lost.Files) > 0 {
-		return lost
-	}
-	return nil
 }
 
 // retries is how often an operation is tried that may be repeated freely: about
@@ -337,6 +357,6 @@ func (c *Chain) Complete(id schema.StreamID) (complete bool, count int64, err er
 func (c *Chain) Begin() *Draft {
 	return &Draft{
 		chain: c, attempt: newAttempt(), met: make(map[schema.StreamID]*stream),
-		base: link{seq: c.state.Seq, to: c.state.To, log: c.state.Log, attempt: c.state.Attempt},
+		base: c.state.link(),
 	}
 }

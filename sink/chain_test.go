@@ -36,21 +36,35 @@ func openTable(t *testing.T, s sink.Store) *sink.Table {
 	return table
 }
 
-// owner is one process that works on topic partition 0.
+// owner is one process that works on a topic partition.
 type owner struct {
-	t     *testing.T
-	table *sink.Table
-	chain *sink.Chain
-	store *sinktest.FaultStore
-	state sink.State
+	t         *testing.T
+	table     *sink.Table
+	chain     *sink.Chain
+	store     *sinktest.FaultStore
+	state     sink.State
+	partition int
+	log       string // that the broker has
 }
 
 // newOwner opens the table without faults, and the chain not at all.
 func newOwner(t *testing.T, s sink.Store) *owner {
 	t.Helper()
+	return newOwnerOf(t, s, 0, 2, testLog)
+}
+
+// newOwnerOf is newOwner for any topic partition, of so many, and any log.
+func newOwnerOf(t *testing.T, s sink.Store, partition, partitions int, log string) *owner {
+	t.Helper()
 	faults := &sinktest.FaultStore{Store: s}
-	table := openTable(t, faults)
-	return &owner{t: t, table: table, chain: table.Chain(0), store: faults}
+	config := tableConfig(faults)
+	config.Partitions = partitions
+	table, err := sink.OpenTable(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table.Tune(256, noWait)
+	return &owner{t: t, table: table, chain: table.Chain(partition), store: faults, partition: partition, log: log}
 }
 
 func (o *owner) open() *owner {
@@ -100,7 +114,7 @@ func (o *owner) batch(messages ...row) draft {
 			body += fmt.Sprintf("%d:%d\n", m.stream, m.row)
 		}
 	}
-	d.To, d.Log = d.From()+int64(len(messages)), testLog
+	d.To, d.Log = d.From()+int64(len(messages)), o.log
 	d.FP = &sink.Fingerprint{Offset: d.To - 1, Key: fmt.Sprint("key of ", d.To-1)}
 	if body != "" {
 		d.Files = append(d.Files, o.file(d.Draft, d.To, len(d.Files), body))
@@ -110,12 +124,12 @@ func (o *owner) batch(messages ...row) draft {
 
 func (o *owner) file(d *sink.Draft, to int64, n int, body string) sink.File {
 	o.t.Helper()
-	key := o.table.FileKey(sink.Main, "", o.table.Topic(), 0, d, to, n)
+	key := o.table.FileKey(sink.Main, "", o.table.Topic(), o.partition, d, to, n)
 	staged, err := o.store.Stage(o.t.Context(), key, strings.NewReader(body))
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	return sink.File{Table: sink.Main, Key: key, Staged: staged, Size: staged.Size, Rows: int64(strings.Count(body, "\n"))}
+	return sink.File{Table: sink.Main, Key: key, Staged: staged, Size: staged.Size, Rows: int64(strings.Count(body, "\n")), RowHash: fmt.Sprintf("%x", body)}
 }
 
 func (o *owner) commit(d draft) sink.Outcome {
@@ -283,10 +297,10 @@ func TestLostUpload(t *testing.T) {
 	if !errors.As(err, &lost) {
 		t.Fatalf("Open: %v, want a LostError", err)
 	}
-	if lost.Seq != 0 || lost.From != 0 || lost.To != 3 || !slices.Equal(lost.Files, []string{files[1].Key}) {
+	if lost.Seq != 0 || lost.Rows.From != 0 || lost.Rows.To != 3 || !slices.Equal(lost.Keys(), []string{files[1].Key}) {
 		t.Errorf("%+v", lost)
 	}
-	for _, part := range []string{files[1].Key, "topic/0", "offsets 0 to 2", "backup"} {
+	for _, part := range []string{files[1].Key, "topic/0", "offsets 0 to 2", "consumer"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error does not say %q: %v", part, err)
 		}
@@ -338,9 +352,9 @@ func TestChangesByHandAreNoticed(t *testing.T) {
 		{"a kind that is not known", 2, func(m map[string]any) { m["kind"] = "x" }, nil},
 		{"a kind that cannot be followed", 2, func(m map[string]any) { m["kind"], m["from"], m["to"], m["skipped"] = "close", 2, 2, nil }, &kind},
 		{"another one", 2, func(m map[string]any) { m["kind"], m["from"], m["to"], m["skipped"] = "redirect", 2, 2, nil }, &kind},
-		{"a reset whose barrier is not known", 2, func(m map[string]any) {
-			m["kind"], m["from"], m["to"], m["log"], m["skipped"] = "reset", 2, 0, "log-2", nil
-		}, &kind},
+		{"a reset without a number", 2, func(m map[string]any) {
+			m["kind"], m["from"], m["to"], m["log"], m["skipped"], m["files"] = "reset", 2, 0, "log-2", nil, nil
+		}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := mem.New()

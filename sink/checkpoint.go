@@ -21,6 +21,7 @@ type checkpointObject struct {
 	To         int64             `json:"to"`
 	Log        string            `json:"log"`
 	Attempt    string            `json:"attempt"`
+	Reset      int64             `json:"reset,omitempty"` // number of the last reset
 	FP         *Fingerprint      `json:"fp,omitempty"`
 	Streams    []StreamState     `json:"streams,omitempty"`  // the live ones
 	Segments   []segmentRef      `json:"segments,omitempty"` // the others
@@ -34,10 +35,23 @@ type checkpointObject struct {
 type segmentRef struct {
 	Name    string `json:"name"`
 	Streams int    `json:"streams"`
+	Shared  bool   `json:"shared,omitempty"` // of all chains, made at a reset
 }
 
-func (t *Table) segmentKey(partition int, name string) string {
-	return t.chainFolder("streams", partition) + name + ".seg"
+func (s segment) ref() segmentRef {
+	return segmentRef{Name: s.name, Streams: s.len(), Shared: s.shared}
+}
+
+func (t *Table) segmentKey(partition int, ref segmentRef) string {
+	folder := t.chainFolder("streams", partition)
+	if ref.Shared {
+		folder = t.topicFolder("streams") + "union/"
+	}
+	return folder + ref.Name + ".seg"
+}
+
+func (k *checkpointObject) state() State {
+	return State{Seq: k.Seq, To: k.To, Log: k.Log, FP: k.FP, Attempt: k.Attempt, Reset: k.Reset}
 }
 
 func decodeCheckpoint(b []byte) (*checkpointObject, error) {
@@ -56,62 +70,84 @@ func decodeCheckpoint(b []byte) (*checkpointObject, error) {
 	return k, nil
 }
 
-// loadCheckpoint sets the chain to its newest checkpoint that can be read, or to
-// its beginning.
-func (c *Chain) loadCheckpoint(ctx context.Context) error {
-	folder := c.table.chainFolder("checkpoints", c.partition)
+// newestCheckpoint gives use the checkpoints of a chain that are before a record,
+// from the newest on until it takes one. Damage is no reason to stop: an older one
+// and the records say the same.
+func (t *Table) newestCheckpoint(ctx context.Context, partition int, until stop, use func(*checkpointObject) error) (found bool, err error) {
+	folder := t.chainFolder("checkpoints", partition)
 	var keys []string
-	for o, err := range c.table.store.List(ctx, folder, "") {
+	for o, err := range t.store.List(ctx, folder, "") {
 		if err != nil {
-			return err
+			return false, err
 		}
-		if _, ok := numberOf(o.Key, folder); ok {
+		if seq, ok := numberOf(o.Key, folder); ok && seq < until.seq {
 			keys = append(keys, o.Key)
 		}
 	}
 	for _, key := range slices.Backward(keys) {
-		err := c.restore(ctx, key, folder)
+		k, err := t.checkpoint(ctx, key, folder)
+		if err == nil && k.Reset >= until.reset {
+			continue
+		}
 		if err == nil {
-			return nil
+			err = use(k)
 		}
-		// Damage is no reason to stop: an older checkpoint and the records say the same.
+		if err == nil {
+			return true, nil
+		}
 		if !errors.Is(err, errDamaged) {
-			return err
+			return false, err
 		}
-		c.table.log.Warn("checkpoint cannot be read, going back to the one before", "key", key, "err", err)
+		t.log.Warn("checkpoint cannot be read, going back to the one before", "key", key, "err", err)
+	}
+	return false, nil
+}
+
+// loadCheckpoint sets the chain to its newest checkpoint before a record that can
+// be read, or to its beginning.
+func (c *Chain) loadCheckpoint(ctx context.Context, until stop) error {
+	found, err := c.table.newestCheckpoint(ctx, c.partition, until, func(k *checkpointObject) error { return c.restore(ctx, k) })
+	if err != nil || found {
+		return err
 	}
 	c.state = State{Seq: -1, To: -1}
 	c.live = make(map[schema.StreamID]*stream)
 	c.skipped = make(map[string]int64)
-	c.segments, c.registered, c.checkpointed = nil, 0, -1
+	c.segments, c.registered, c.checkpointed, c.union = nil, 0, -1, false
 	return nil
 }
 
 // errDamaged marks what is there but is not what it should be.
 var errDamaged = errors.New("damaged object")
 
-func (c *Chain) restore(ctx context.Context, key, folder string) error {
-	b, err := c.table.store.Get(ctx, key)
+// checkpoint reads one checkpoint.
+func (t *Table) checkpoint(ctx context.Context, key, folder string) (*checkpointObject, error) {
+	b, err := t.store.Get(ctx, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	k, err := decodeCheckpoint(b)
 	if err != nil {
 		var format *FormatError
 		if errors.As(err, &format) {
-			return fmt.Errorf("read %s: %w", key, err)
+			return nil, fmt.Errorf("read %s: %w", key, err)
 		}
-		return fmt.Errorf("read %s: %w: %w", key, errDamaged, err)
+		return nil, fmt.Errorf("read %s: %w: %w", key, errDamaged, err)
 	}
 	if seq, _ := numberOf(key, folder); seq != k.Seq {
-		return fmt.Errorf("read %s: %w: it says that it is checkpoint %d", key, errDamaged, k.Seq)
+		return nil, fmt.Errorf("read %s: %w: it says that it is checkpoint %d", key, errDamaged, k.Seq)
 	}
 	switch {
 	case len(k.Redirects) > 0:
-		return &KindError{Key: key, Kind: string(KindRedirect)}
+		return nil, &KindError{Key: key, Kind: string(KindRedirect)}
 	case k.Closed != nil:
-		return &KindError{Key: key, Kind: string(KindClose)}
+		return nil, &KindError{Key: key, Kind: string(KindClose)}
 	}
+	return k, nil
+}
+
+// restore sets the chain to a checkpoint.
+func (c *Chain) restore(ctx context.Context, k *checkpointObject) error {
 	segments := make([]segment, 0, len(k.Segments))
 	for _, ref := range k.Segments {
 		s, err := c.loadSegment(ctx, ref)
@@ -120,25 +156,25 @@ func (c *Chain) restore(ctx context.Context, key, folder string) error {
 		}
 		segments = append(segments, s)
 	}
-	c.state = State{Seq: k.Seq, To: k.To, Log: k.Log, FP: k.FP, Attempt: k.Attempt}
+	c.state = k.state()
 	c.live = make(map[schema.StreamID]*stream, len(k.Streams))
 	for _, s := range k.Streams {
 		c.live[s.ID] = streamOf(s)
 	}
 	c.skipped = make(map[string]int64)
 	maps.Copy(c.skipped, k.Skipped)
-	c.segments, c.registered, c.checkpointed = segments, k.Registered, k.Seq
+	c.segments, c.registered, c.checkpointed, c.union = segments, k.Registered, k.Seq, false
 	return nil
 }
 
 // loadSegment reads a segment, unless the chain has it from before.
 func (c *Chain) loadSegment(ctx context.Context, ref segmentRef) (segment, error) {
 	for _, s := range c.segments {
-		if s.name == ref.Name {
+		if s.ref() == ref {
 			return s, nil
 		}
 	}
-	key := c.table.segmentKey(c.partition, ref.Name)
+	key := c.table.segmentKey(c.partition, ref)
 	b, err := c.table.store.Get(ctx, key)
 	if errors.Is(err, ErrNotExist) {
 		return segment{}, fmt.Errorf("read %s: %w: %w", key, errDamaged, err)
@@ -157,7 +193,16 @@ func (c *Chain) loadSegment(ctx context.Context, ref segmentRef) (segment, error
 	if err != nil {
 		return segment{}, fmt.Errorf("read %s: %w: %w", key, errDamaged, err)
 	}
+	s.shared = ref.Shared
 	return s, nil
+}
+
+// tryCheckpoint writes a checkpoint unless it fails: it saves time only, and the
+// next commit tries again.
+func (c *Chain) tryCheckpoint(ctx context.Context) {
+	if err := c.Checkpoint(ctx); err != nil {
+		c.table.log.Warn("checkpoint not written", "topic", c.table.topic, "partition", c.partition, "seq", c.state.Seq, "err", err)
+	}
 }
 
 // Checkpoint writes the chain's state, so that who opens it next need not read
@@ -180,7 +225,7 @@ func (c *Chain) Checkpoint(ctx context.Context) error {
 func (c *Chain) writeCheckpoint(ctx context.Context) error {
 	var done []sealed
 	k := checkpointObject{
-		V: formatVersion, Seq: c.state.Seq, To: c.state.To, Log: c.state.Log, Attempt: c.state.Attempt, FP: c.state.FP,
+		V: formatVersion, Seq: c.state.Seq, To: c.state.To, Log: c.state.Log, Attempt: c.state.Attempt, Reset: c.state.Reset, FP: c.state.FP,
 		Registered: c.registered, Skipped: c.skipped, At: c.table.now().UTC(),
 	}
 	for id, s := range c.live {
@@ -195,12 +240,12 @@ func (c *Chain) writeCheckpoint(ctx context.Context) error {
 	if len(done) > 0 {
 		segments = addSegment(segments, done)
 		added := segments[len(segments)-1] // all others were there before
-		if err := c.table.create(ctx, c.table.segmentKey(c.partition, added.name), added.body); err != nil && !errors.Is(err, ErrExists) {
+		if err := c.table.create(ctx, c.table.segmentKey(c.partition, added.ref()), added.body); err != nil && !errors.Is(err, ErrExists) {
 			return err
 		}
 	}
 	for _, s := range segments {
-		k.Segments = append(k.Segments, segmentRef{Name: s.name, Streams: s.len()})
+		k.Segments = append(k.Segments, s.ref())
 	}
 	body, err := json.Marshal(k)
 	if err != nil {
@@ -214,6 +259,6 @@ func (c *Chain) writeCheckpoint(ctx context.Context) error {
 	for _, s := range done {
 		delete(c.live, s.id)
 	}
-	c.segments, c.checkpointed = segments, k.Seq
+	c.segments, c.checkpointed, c.union = segments, k.Seq, false
 	return nil
 }

@@ -54,13 +54,33 @@ func (c *Chain) commit(ctx context.Context, d *Draft, in Commit) (Outcome, error
 	if err != nil {
 		return Undecided, err
 	}
+	if c.state.Seq < 0 {
+		first, err := c.table.isFirstLog(ctx, in.Log)
+		if err != nil {
+			return Undecided, err
+		}
+		if !first { // the record was never sent, so that nothing can list its uploads
+			c.ready = false
+			c.discard(ctx, r)
+			return Lost, nil
+		}
+	}
+	d.used = true
+	return c.append(ctx, r)
+}
+
+// append decides a record that goes behind the chain's end, and publishes it. The
+// uploads of one that lost are discarded.
+func (c *Chain) append(ctx context.Context, r *Record) (Outcome, error) {
+	if err := r.check(); err != nil {
+		return Undecided, err
+	}
 	body, err := EncodeRecord(r)
 	if err != nil {
 		return Undecided, err
 	}
 	// From here on the chain may be anywhere, until the record is published.
 	c.ready = false
-	d.used = true
 	found, err := c.decide(ctx, r, body)
 	switch {
 	case err != nil:
@@ -68,7 +88,7 @@ func (c *Chain) commit(ctx context.Context, d *Draft, in Commit) (Outcome, error
 	case found == nil:
 		return Lost, nil
 	case found.Attempt != r.Attempt:
-		c.discard(ctx, in.Files)
+		c.discard(ctx, r)
 		return Lost, nil
 	}
 	if err := c.publish(ctx, found); err != nil {
@@ -78,12 +98,18 @@ func (c *Chain) commit(ctx context.Context, d *Draft, in Commit) (Outcome, error
 	c.ready = true
 	c.table.events.published(c.partition, found)
 	if c.state.Seq-c.checkpointed >= c.table.checkpointEvery {
-		if err := c.Checkpoint(ctx); err != nil {
-			// A checkpoint saves time only; the next commit tries again.
-			c.table.log.Warn("checkpoint not written", "topic", c.table.topic, "partition", c.partition, "seq", c.state.Seq, "err", err)
-		}
+		c.tryCheckpoint(ctx)
 	}
 	return Decided, nil
+}
+
+// record begins a record of a kind that has no offsets, behind the chain's end.
+func (c *Chain) record(kind Kind) *Record {
+	end := c.state.link()
+	return &Record{
+		V: formatVersion, Kind: kind, Seq: end.seq + 1, Log: end.log, From: end.to, To: end.to, Prev: end.attempt,
+		Config: c.table.config, Attempt: newAttempt(), FP: c.state.FP, At: c.table.now().UTC(),
+	}
 }
 
 // next makes the record of a draft, and checks that every offset is accounted for.
@@ -99,7 +125,7 @@ func (c *Chain) next(d *Draft, in Commit) (*Record, error) {
 		return nil, errors.New("the batch is empty")
 	case in.Log == "":
 		return nil, errors.New("the log has no id")
-	case c.state.Seq >= 0 && in.Log != c.state.Log:
+	case c.state.Log != "" && in.Log != c.state.Log:
 		return nil, fmt.Errorf("the batch is of log %s, the chain of log %s", in.Log, c.state.Log)
 	case in.FP != nil && in.FP.Offset >= in.To:
 		return nil, fmt.Errorf("the fingerprint is of offset %d", in.FP.Offset)
@@ -130,7 +156,7 @@ func (c *Chain) next(d *Draft, in Commit) (*Record, error) {
 	if have, want := rows+d.ends+d.skipped, in.To-d.From(); have != want {
 		return nil, fmt.Errorf("%d offsets, but %d rows, %d ends and %d skipped", want, rows, d.ends, d.skipped)
 	}
-	return r, r.check()
+	return r, nil
 }
 
 // decide creates the record, and gives the one that is there under its number:
@@ -166,7 +192,7 @@ func (c *Chain) decide(ctx context.Context, r *Record, body []byte) (*Record, er
 }
 
 func (c *Chain) tooOld(r *Record) bool {
-	for _, f := range r.Files {
+	for f := range r.Added() {
 		if c.table.now().Sub(f.Staged.At) > maxStagedAge {
 			return true
 		}
@@ -187,11 +213,11 @@ func (c *Chain) readBack(ctx context.Context, seq int64) (*Record, error) {
 	return c.table.decodeRecord(body, c.partition, seq)
 }
 
-// discard forgets the uploads of a draft that lost. It is called only when
-// another's record was read under the draft's number, so that no record can ever
+// discard forgets the uploads of a record that lost. It is called only when
+// another's record was read under its number, so that no record can ever
 // list them. What fails is left to gc.
-func (c *Chain) discard(ctx context.Context, files []File) {
-	for _, f := range files {
+func (c *Chain) discard(ctx context.Context, r *Record) {
+	for f := range r.Added() {
 		if err := c.table.store.Discard(ctx, f.Staged); err != nil {
 			c.table.log.Warn("upload of a lost batch not discarded", "key", f.Key, "upload", f.Staged.Upload, "err", err)
 		}

@@ -22,7 +22,8 @@ type Draft struct {
 	chain   *Chain
 	base    link
 	attempt string
-	used    bool // was committed, or that was tried
+	used    bool    // was committed, or that was tried
+	repair  *repair // nil but for a draft that makes lost files again
 
 	met      map[schema.StreamID]*stream
 	last     *stream // the stream met last
@@ -46,7 +47,12 @@ func newAttempt() string {
 func (d *Draft) Attempt() string { return d.attempt }
 
 // Seq is the number of the record that the draft is to become.
-func (d *Draft) Seq() int64 { return d.base.seq + 1 }
+func (d *Draft) Seq() int64 {
+	if d.repair != nil {
+		return d.repair.lost.Seq + 1
+	}
+	return d.base.seq + 1
+}
 
 // From is the first offset of the draft.
 func (d *Draft) From() int64 { return max(d.base.to, 0) }

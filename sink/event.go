@@ -1,7 +1,8 @@
 package sink
 
 // Events are told what happens to a table's chains; a nil func is not told. They
-// are called by the goroutine that works on the chain, and must be quick.
+// are called by the goroutine that works on the chain, be it to reset the chain of
+// another owner, and must be quick.
 type Events struct {
 	// Unknown: the answer to creating a record is not known after so many tries.
 	// The same record is sent again until it is.

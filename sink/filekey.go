@@ -134,6 +134,10 @@ func (t *Table) root() string { return Root + "/" + t.name + "/" }
 
 func (t *Table) generationRoot() string { return t.root() + "g" + strconv.Itoa(t.generation) + "/" }
 
+func (t *Table) topicFolder(of string) string {
+	return t.generationRoot() + of + "/" + t.topic + "/"
+}
+
 func (t *Table) chainFolder(of string, partition int) string {
-	return t.generationRoot() + of + "/" + t.topic + "/" + number(int64(partition)) + "/"
+	return t.topicFolder(of) + number(int64(partition)) + "/"
 }

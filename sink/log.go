@@ -8,12 +8,24 @@ type State struct {
 	Seq int64
 	// To is the next offset to take, -1 when there is no record.
 	To int64
-	// Log is the log that offsets belong to, empty when there is no record.
+	// Log is the log that offsets belong to. Where there is no record it is the one
+	// that other chains of the table take rows of, empty when none does.
 	Log string
 	// FP is of the last message before To; nil where that is not known.
 	FP *Fingerprint
 	// Attempt is that of the last record.
 	Attempt string
+	// Reset is the number of the last reset, 0 when there was none.
+	Reset int64
+}
+
+// behind is the state behind the next record.
+func (s State) behind(r *Record) State {
+	return State{Seq: r.Seq, To: r.To, Log: r.Log, FP: r.FP, Attempt: r.Attempt, Reset: max(s.Reset, r.Reset)}
+}
+
+func (s State) link() link {
+	return link{seq: s.Seq, to: max(s.To, 0), log: s.Log, attempt: s.Attempt, reset: s.Reset}
 }
 
 // LogView is what a topic partition looks like at present.
@@ -66,16 +78,16 @@ type LogError struct {
 
 func (e *LogError) Error() string {
 	at := fmt.Sprintf("read topic partition %s/%d at offset %d: ", e.Topic, e.Partition, e.To)
-	const again = "send the sources into another topic and table, or give the topic its log back"
+	const record = "to record the loss and go on, give --on-data-loss=record"
 	switch e.Case {
 	case LogOther:
-		return at + fmt.Sprintf("the topic is not the one that the lake was written from (its id is %s, the lake has %s): it was deleted and made again, or this is another broker; connect to the broker that has the old topic, or %s", e.Have, e.Want, again)
+		return at + fmt.Sprintf("the topic is not the one that the lake was written from (its id is %s, the lake has %s): it was deleted and made again, or this is another broker; connect to the broker that has the old topic, or take the new one over with lakefeed adopt-topic: what is sent again is left out", e.Have, e.Want)
 	case LogRetention:
-		return at + fmt.Sprintf("the log begins at offset %d: offsets %d to %d were removed before they reached the lake, by retention or by hand; %s", e.Start, e.To, e.Start-1, again)
+		return at + fmt.Sprintf("the log begins at offset %d: offsets %d to %d were removed before they reached the lake, by retention or by hand; %s", e.Start, e.To, e.Start-1, record)
 	case LogShort:
-		return at + fmt.Sprintf("the log ends at offset %d, before what the lake has of it: the broker has lost messages; %s", e.End, again)
+		return at + fmt.Sprintf("the log ends at offset %d, before what the lake has of it: the broker has lost messages; %s", e.End, record)
 	}
-	return at + fmt.Sprintf("the message at offset %d is not the one that the lake has read there: the broker has lost messages, and others took their place; %s", e.To-1, again)
+	return at + fmt.Sprintf("the message at offset %d is not the one that the lake has read there: the broker has lost messages, and others took their place; %s", e.To-1, record)
 }
 
 // CheckLog compares a chain with the log as it is at present: at start, after a
@@ -85,6 +97,8 @@ func (s State) CheckLog(v LogView) (LogVerdict, error) {
 		return LogOK, &LogError{Case: c, Topic: v.Topic, Partition: v.Partition, To: s.To, Start: v.Start, End: v.End, Want: s.Log, Have: v.Log}
 	}
 	switch {
+	case s.Seq < 0 && s.Log != "" && v.Log != s.Log:
+		return fail(LogOther)
 	case s.Seq < 0 && v.Start > 0:
 		return LogFromStart, nil
 	case s.Seq < 0:

@@ -170,6 +170,7 @@ type Record struct {
 	At      time.Time     `json:"at"`
 
 	// By kind.
+	Reset    int64           `json:"reset,omitempty"`    // reset: its number, 1 for the first of the table
 	Of       *int64          `json:"of,omitempty"`       // repair, gap: the record whose files were lost
 	Replaces map[string]File `json:"replaces,omitempty"` // repair: lost key to the file made instead
 	Lost     []string        `json:"lost,omitempty"`     // gap: keys of lost files that were given up
@@ -255,12 +256,18 @@ func (r *Record) check() error {
 			return fmt.Errorf("rewind to %d does not go back from %d", r.To, r.From)
 		}
 	case KindReset:
+		if r.Reset < 1 || r.Log == "" || len(r.Files) > 0 {
+			return errors.New("a reset has no number, no log or has files")
+		}
 	case KindRepair, KindClose, KindOpen, KindRedirect:
 		if r.To != r.From {
 			return fmt.Errorf("a record of kind %s moves from %d to %d", r.Kind, r.From, r.To)
 		}
 	default:
 		return fmt.Errorf("kind %q is not known: use a newer lakefeed", r.Kind)
+	}
+	if r.Kind != KindReset && r.Reset != 0 {
+		return fmt.Errorf("a record of kind %s has the number of a reset", r.Kind)
 	}
 	if r.Kind == KindRepair && (r.Of == nil || len(r.Replaces) == 0) {
 		return errors.New("a repair names no record or no files")
@@ -311,9 +318,12 @@ type link struct {
 	to      int64
 	log     string
 	attempt string
+	reset   int64 // number of the last reset, as far as it is known
 }
 
-func (r *Record) link() link { return link{seq: r.Seq, to: r.To, log: r.Log, attempt: r.Attempt} }
+func (r *Record) link() link {
+	return link{seq: r.Seq, to: r.To, log: r.Log, attempt: r.Attempt, reset: r.Reset}
+}
 
 // follows checks that a record goes on where the one before it ended.
 func (r *Record) follows(before link) error {
@@ -324,6 +334,9 @@ func (r *Record) follows(before link) error {
 		return fmt.Errorf("it follows attempt %q, but the record before it is attempt %q", r.Prev, before.attempt)
 	}
 	if r.Kind == KindReset {
+		if r.Reset <= before.reset {
+			return fmt.Errorf("it is reset %d, and comes behind reset %d", r.Reset, before.reset)
+		}
 		return nil
 	}
 	if r.From != before.to {

@@ -24,8 +24,9 @@ import (
 //	n times  16 bytes stream id, 8 bytes row count, big endian; ids ascending
 //	4 bytes  CRC-32C of all before, big endian
 type segment struct {
-	name string // of the object
-	body []byte
+	name   string // of the object
+	body   []byte
+	shared bool // it is one object for all chains
 }
 
 const (

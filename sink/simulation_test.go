@@ -70,17 +70,24 @@ type process struct {
 	answers chan sinktest.Fault // what becomes of it
 }
 
-type world struct {
-	t      *testing.T
-	rng    *rand.Rand
-	store  *mem.Store
-	log    []message
-	want   []sink.Verdict // of each offset, by a plain set
-	counts simulationCounts
+// crew is the owners that work at once, of which one runs at a time.
+type crew struct {
+	rng     *rand.Rand
+	store   *mem.Store
+	own     func(*process) // what an owner does
+	changed func()         // is called when the store may have changed
+	counts  simulationCounts
 
 	running []*process
 	late    []*sinktest.FaultStore // stores with delayed requests, of living and dead
 	faults  int                    // how many more there may be
+}
+
+type world struct {
+	crew
+	t    *testing.T
+	log  []message
+	want []sink.Verdict // of each offset, by a plain set
 
 	// What the invariants know already: records never change.
 	records []*sink.Record
@@ -89,7 +96,8 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), store: mem.New(), rows: make(map[string][]string), bodies: make(map[string]string)}
+	w := &world{t: t, rows: make(map[string][]string), bodies: make(map[string]string)}
+	w.crew = crew{rng: rand.New(rand.NewPCG(seed, 1)), store: mem.New(), own: w.own, changed: w.check}
 	w.faults = w.rng.IntN(16)
 	w.makeLog()
 	return w
@@ -138,7 +146,7 @@ func (w *world) makeLog() {
 }
 
 // start starts one more owner. It runs until it asks for its first call.
-func (w *world) start() {
+func (w *crew) start() {
 	p := &process{rng: rand.New(rand.NewPCG(w.rng.Uint64(), 2)), asks: make(chan sinktest.Call), answers: make(chan sinktest.Fault)}
 	p.store = &sinktest.FaultStore{Store: w.store, Plan: func(c sinktest.Call) sinktest.Fault {
 		p.asks <- c
@@ -265,7 +273,7 @@ func (w *world) complete(chain *sink.Chain) {
 }
 
 // step lets an owner make its call, and run until the next one.
-func (w *world) step(p *process, f sinktest.Fault) {
+func (w *crew) step(p *process, f sinktest.Fault) {
 	w.counts.calls++
 	calls := p.store.Calls()
 	op := calls[len(calls)-1].Op
@@ -274,12 +282,12 @@ func (w *world) step(p *process, f sinktest.Fault) {
 		w.running = slices.DeleteFunc(w.running, func(q *process) bool { return q == p })
 	}
 	if op != "get" && op != "list" { // these change nothing
-		w.check()
+		w.changed()
 	}
 }
 
 // fault draws what becomes of a call.
-func (w *world) fault(c sinktest.Call) sinktest.Fault {
+func (w *crew) fault(c sinktest.Call) sinktest.Fault {
 	if w.faults == 0 || w.rng.IntN(5) != 0 {
 		return sinktest.NoFault
 	}
@@ -304,12 +312,12 @@ func (w *world) fault(c sinktest.Call) sinktest.Fault {
 }
 
 // deliver lets one of the delayed requests arrive.
-func (w *world) deliver() bool {
+func (w *crew) deliver() bool {
 	for _, i := range w.rng.Perm(len(w.late)) {
 		if n := w.late[i].Delayed(); n > 0 {
 			w.counts.late++
 			_ = w.late[i].Deliver(context.Background(), w.rng.IntN(n)) // whoever sent it does not wait any more
-			w.check()
+			w.changed()
 			return true
 		}
 	}

@@ -86,6 +86,40 @@ func (s *stream) complete() bool {
 	return s.ended && s.next == s.limit && len(s.holes) == 0
 }
 
+// join adds what another chain has seen of the stream.
+func (s *stream) join(o *stream) {
+	next := max(s.next, o.next)
+	s.holes = intersect(s.unseen(next), o.unseen(next))
+	s.next = next
+	if o.ended && (!s.ended || o.limit > s.limit) {
+		s.ended, s.limit, s.status, s.hash = true, o.limit, o.status, o.hash
+	}
+}
+
+// unseen are the rows below a number that were not seen.
+func (s *stream) unseen(below int64) []Range {
+	if s.next == below {
+		return s.holes
+	}
+	return append(slices.Clone(s.holes), Range{s.next, below})
+}
+
+// intersect gives the numbers that are in ranges of both.
+func intersect(a, b []Range) (both []Range) {
+	for len(a) > 0 && len(b) > 0 {
+		from, to := max(a[0][0], b[0][0]), min(a[0][1], b[0][1])
+		if from < to {
+			both = append(both, Range{from, to})
+		}
+		if a[0][1] == to {
+			a = a[1:]
+		} else {
+			b = b[1:]
+		}
+	}
+	return both
+}
+
 // add takes a row. The stream is unchanged unless the verdict is Fresh.
 func (s *stream) add(row int64) (Verdict, error) {
 	if row < 0 {

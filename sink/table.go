@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -90,6 +91,8 @@ type Table struct {
 	now             func() time.Time
 	sleep           func(context.Context, time.Duration) error
 	checkpointEvery int64
+
+	adopting sync.Mutex // AdoptLog of this process, one at a time
 }
 
 // The objects of a table, all immutable and created if absent.
@@ -258,32 +261,44 @@ func (t *Table) newest(ctx context.Context, folder string) (string, error) {
 	return last, nil
 }
 
+// newestSet reads the newest object of the generation's set of topic partitions,
+// and gives the number of the next one.
+func (t *Table) newestSet(ctx context.Context) (set setObject, next int64, err error) {
+	folder := t.generationRoot() + "set/"
+	last, err := t.newest(ctx, folder)
+	if err != nil || last == "" {
+		return set, 0, err
+	}
+	if err := t.read(ctx, last, &set); err != nil {
+		return set, 0, err
+	}
+	if set.Close != nil || set.Open != nil {
+		return set, 0, fmt.Errorf("read %s: a swap of generations has closed or opened the set of topic partitions, which this lakefeed cannot follow: use a newer lakefeed", last)
+	}
+	i, _ := numberOf(last, folder)
+	return set, i + 1, nil
+}
+
+// setCount is how many topic partitions the generation knows at present; other
+// processes may have added some since the table was opened.
+func (t *Table) setCount(ctx context.Context) (int, error) {
+	set, _, err := t.newestSet(ctx)
+	return max(set.Count, t.partitions), err
+}
+
 // extendSet makes the generation's set of topic partitions as large as the topic.
 func (t *Table) extendSet(ctx context.Context, count int) error {
-	folder := t.generationRoot() + "set/"
 	for {
-		last, err := t.newest(ctx, folder)
+		set, next, err := t.newestSet(ctx)
 		if err != nil {
 			return err
 		}
-		next := int64(0)
-		if last != "" {
-			var set setObject
-			if err := t.read(ctx, last, &set); err != nil {
-				return err
-			}
-			if set.Close != nil || set.Open != nil {
-				return fmt.Errorf("read %s: a swap of generations has closed or opened the set of topic partitions, which this lakefeed cannot follow: use a newer lakefeed", last)
-			}
-			if set.Count >= count {
-				t.partitions = set.Count
-				return nil
-			}
-			i, _ := numberOf(last, folder)
-			next = i + 1
+		if set.Count >= count {
+			t.partitions = set.Count
+			return nil
 		}
-		var set setObject
-		if err := t.ensure(ctx, folder+number(next)+".json", &set, setObject{V: formatVersion, Count: count}); err != nil {
+		key := t.generationRoot() + "set/" + number(next) + ".json"
+		if err := t.ensure(ctx, key, &setObject{}, setObject{V: formatVersion, Count: count}); err != nil {
 			return err
 		}
 	}

@@ -56,6 +56,10 @@ type Writer struct {
 // unless the error came while the decided batch was published: then the next
 // owner publishes it.
 func (w *Writer) Commit(ctx context.Context, d *Draft, r *Records) (Committed, error) {
+	return w.commit(ctx, d, r, w.Chain.Commit)
+}
+
+func (w *Writer) commit(ctx context.Context, d *Draft, r *Records, decide func(context.Context, *Draft, Commit) (Outcome, error)) (Committed, error) {
 	files, err := w.stage(ctx, d, r)
 	if err != nil {
 		return Committed{}, errors.Join(err, w.discard(ctx, files))
@@ -65,7 +69,7 @@ func (w *Writer) Commit(ctx context.Context, d *Draft, r *Records) (Committed, e
 	if r.Schema != nil {
 		c.Schema = r.Schema.Version
 	}
-	outcome, err := w.Chain.Commit(ctx, d, c)
+	outcome, err := decide(ctx, d, c)
 	if err != nil {
 		return Committed{}, err
 	}
@@ -99,6 +103,9 @@ func (w *Writer) stage(ctx context.Context, d *Draft, r *Records) (files []File,
 			}
 		}
 		for n, g := range groups {
+			if !d.repair.wants(Main, g.values) {
+				continue
+			}
 			w.body.Reset()
 			made, err := w.encoder.Encode(&w.body, spec, g.rows)
 			if err != nil {
@@ -111,7 +118,7 @@ func (w *Writer) stage(ctx context.Context, d *Draft, r *Records) (files []File,
 			files = append(files, file)
 		}
 	}
-	if len(r.Quarantine) > 0 {
+	if len(r.Quarantine) > 0 && d.repair.wants(Quarantine, nil) {
 		w.body.Reset()
 		made, err := w.encoder.EncodeQuarantine(&w.body, r.Quarantine, r.QuarantineIDs, w.meta(d, r))
 		if err != nil {

@@ -1,0 +1,234 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"lakefeed/broker"
+	"lakefeed/schema"
+	"lakefeed/schema/wire"
+	"lakefeed/sink"
+)
+
+// message takes one message into the batch.
+func (w *worker) message(ctx context.Context, m *broker.Message) error {
+	stream, number, ours := wire.ParseKey(m.Key)
+	if m.FirstOfBatch || len(m.Headers) > 0 {
+		w.origin.read(m, stream, m.FirstOfBatch)
+	}
+	if !ours {
+		w.foreign(m)
+		return nil
+	}
+	if m.Value == nil {
+		return w.end(m, stream, number)
+	}
+	verdict, err := w.draft.Row(stream, number)
+	if err != nil {
+		return err
+	}
+	rule := header(m, wire.Reject)
+	if verdict != sink.Fresh {
+		reason := sink.SkipDuplicate
+		if verdict == sink.Conflict {
+			reason = sink.SkipConflict
+			if w.c.Events.Conflict != nil {
+				w.c.Events.Conflict(w.partition, m.Offset, stream, number)
+			}
+		}
+		w.draft.Skip(m.Offset, m.Offset+1, reason)
+		if rule == nil {
+			w.origin.pass(m.Value, true)
+		}
+		return nil
+	}
+	if !w.origin.known || w.origin.stream != stream {
+		if err := w.lookBack(ctx, m, stream); err != nil {
+			return err
+		}
+	}
+	if rule != nil {
+		w.reject(m, stream, number, string(rule))
+		return nil
+	}
+	return w.row(m, stream, number)
+}
+
+// row types a row and adds it, or puts it into quarantine.
+func (w *worker) row(m *broker.Message, stream schema.StreamID, number int64) error {
+	w.batch.bytes += len(m.Value)
+	cells, err := w.splitter.Split(m.Value)
+	if err != nil {
+		w.quarantine(m, stream, number, "parse", "not_csv", "the message's value is "+err.Error())
+		w.origin.pass(m.Value, true)
+		return nil
+	}
+	quoted := slices.ContainsFunc(cells, func(c wire.Cell) bool { return c.Quoted })
+	if w.origin.layout == nil || !w.origin.named && len(w.origin.layout.columns) != len(cells) {
+		if err := w.layout(len(cells)); err != nil {
+			return err
+		}
+	}
+	if want := len(w.origin.layout.columns); len(cells) != want {
+		w.quarantine(m, stream, number, "parse", "cell_count", fmt.Sprintf("the row has %d cells, its header %d", len(cells), want))
+		w.origin.pass(m.Value, quoted)
+		return nil
+	}
+	w.batch.add(w.origin.layout, cells, w.at)
+	w.batch.streams = append(w.batch.streams, stream.Hash64())
+	w.batch.numbers = append(w.batch.numbers, number)
+	if w.batch.meta != nil {
+		w.batch.meta.add(w.origin.source, number, m.Offset, m.Timestamp)
+	}
+	w.origin.pass(m.Value, quoted)
+	return nil
+}
+
+// layout finds the columns for rows of the present origin.
+func (w *worker) layout(width int) (err error) {
+	if !w.origin.named {
+		w.origin.layout = w.batch.numbered(width)
+		return nil
+	}
+	w.origin.layout, err = w.batch.named(w.origin.header)
+	return err
+}
+
+// lookBack finds the headers of a stream whose record batch began before the
+// offset that was asked for, or was made anew without them by a mirror.
+func (w *worker) lookBack(ctx context.Context, m *broker.Message, stream schema.StreamID) error {
+	var f broker.Fetch
+	for back := int64(1); ; back *= 4 {
+		from := max(0, m.Offset-back)
+		found, err := w.originBefore(ctx, &f, from, m.Offset, stream)
+		if err != nil {
+			return err
+		}
+		if found {
+			return nil
+		}
+		if from == 0 {
+			break
+		}
+	}
+	// Without headers the row's cells are kept under numbered columns.
+	w.origin = origin{known: true, stream: stream}
+	return nil
+}
+
+// originBefore reads from..to for the last headers of a stream.
+func (w *worker) originBefore(ctx context.Context, f *broker.Fetch, from, to int64, stream schema.StreamID) (found bool, err error) {
+	for from < to {
+		o := broker.FetchOptions{MaxBytes: fetchBytes, MaxWait: time.Second, MinBytes: 1, WholeBatches: true}
+		var outside *broker.OffsetOutOfRange
+		err := w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, from, o, f)
+		if errors.As(err, &outside) && outside.Start > from && outside.Start < to {
+			from = outside.Start
+			continue
+		}
+		if err != nil {
+			return found, err
+		}
+		var m broker.Message
+		for f.Next(&m) && m.Offset < to {
+			id, _, ours := wire.ParseKey(m.Key)
+			if !ours || id != stream {
+				continue
+			}
+			if len(m.Headers) > 0 {
+				w.origin.read(&m, id, false)
+				found = found || w.origin.known && w.origin.stream == stream
+			}
+			if found && header(&m, wire.Reject) == nil && m.Value != nil {
+				w.origin.pass(m.Value, true)
+			}
+		}
+		if err := f.Err(); err != nil {
+			return found, err
+		}
+		if f.End() <= from {
+			return found, nil
+		}
+		from = f.End()
+	}
+	return found, nil
+}
+
+// end takes the end of a stream.
+func (w *worker) end(m *broker.Message, stream schema.StreamID, count int64) error {
+	verdict, err := w.draft.End(stream, count, string(header(m, wire.Status)), string(header(m, wire.Hash)))
+	if err != nil {
+		return err
+	}
+	switch verdict {
+	case sink.Duplicate:
+		w.draft.Skip(m.Offset, m.Offset+1, sink.SkipDuplicate)
+	case sink.Conflict:
+		w.draft.Skip(m.Offset, m.Offset+1, sink.SkipConflict)
+		if w.c.Events.Conflict != nil {
+			w.c.Events.Conflict(w.partition, m.Offset, stream, count)
+		}
+	}
+	return nil
+}
+
+// foreign takes a message whose key is not ours: there is no header to name its
+// cells, so it is kept in quarantine. What the headers of others say is not of it.
+func (w *worker) foreign(m *broker.Message) {
+	w.batch.bytes += len(m.Value)
+	w.draft.Foreign(m.Offset)
+	w.origin = origin{header: w.origin.header[:0]}
+	w.quarantine(m, schema.StreamID{}, -1, "parse", "foreign_key", "the message's key is not one that lakefeed produce writes, so its columns are not known")
+}
+
+// reject puts bytes that could not be split into a row into quarantine.
+func (w *worker) reject(m *broker.Message, stream schema.StreamID, number int64, rule string) {
+	w.batch.bytes += len(m.Value)
+	w.quarantine(m, stream, number, "split", rule, string(header(m, wire.Message)))
+	q := &w.batch.quarantine[len(w.batch.quarantine)-1]
+	if at := header(m, wire.At); at != nil {
+		if _, line, err := wire.ParseAt(at); err == nil {
+			q.Line = line
+		}
+	}
+	if r := header(m, wire.Bytes); r != nil {
+		if from, to, err := wire.ParseRange(r); err == nil {
+			q.BytesFrom, q.BytesTo = from, to
+		}
+	}
+	w.origin.line = 0 // the next row says where it is
+}
+
+// quarantine keeps a message that cannot become a record.
+func (w *worker) quarantine(m *broker.Message, stream schema.StreamID, number int64, stage, rule, message string) {
+	q := sink.QuarantineRow{
+		Raw: slices.Clone(m.Value), Source: w.origin.source, Row: number, Line: w.origin.line, BytesFrom: sink.Unknown, BytesTo: sink.Unknown,
+		Topic: w.c.Topic.Name, Partition: int64(w.partition), Offset: m.Offset, Stage: stage, Rule: rule, Message: message,
+		SchemaVersion: sink.Unknown, At: time.UnixMilli(m.Timestamp),
+	}
+	if number >= 0 {
+		q.Stream = stream.String()
+	}
+	if q.Line == 0 {
+		q.Line = sink.Unknown
+	}
+	w.batch.quarantine = append(w.batch.quarantine, q)
+	id := stream.Hash64()
+	if number < 0 { // known by its offset alone
+		id, number = 0, m.Offset
+	}
+	w.batch.unfit.Stream = append(w.batch.unfit.Stream, id)
+	w.batch.unfit.Row = append(w.batch.unfit.Row, number)
+}
+
+func header(m *broker.Message, key string) []byte {
+	for _, h := range m.Headers {
+		if h.Key == key {
+			return h.Value
+		}
+	}
+	return nil
+}
