@@ -51,7 +51,7 @@ func (b *Batch) Bytes() int { return len(b.records) }
 // millis is its timestamp.
 func (b *Batch) Append(key, value []byte, headers []Header, millis int64) {
 	if b.n == 0 {
-		b.first = millis
+		b.first, b.last = millis, millis
 	}
 	b.last = max(b.last, millis)
 	h := append(b.head[:0], 0) // attributes

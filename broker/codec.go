@@ -2,18 +2,22 @@ package broker
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
+	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
 	"github.com/segmentio/kafka-go/compress"
 )
 
 // The codec in a record batch's attributes; 1 to 3 are gzip, snappy and lz4.
 const (
-	codecMask = 7
-	codecZstd = 4
+	codecMask   = 7
+	codecSnappy = 2
+	codecZstd   = 4
 )
 
 // maxBatch is how large a record batch may become when it is decompressed. A
@@ -35,6 +39,9 @@ func (u *unzipper) decompress(dst, src []byte, codec int) ([]byte, error) {
 		return u.decompressZstd(dst, src)
 	}
 	// Batches of other producers: not on the path that has to be fast.
+	if codec == codecSnappy {
+		return decompressSnappy(dst, src)
+	}
 	c := compress.Compression(codec).Codec()
 	if c == nil {
 		return dst, fmt.Errorf("codec %d is not known", codec)
@@ -60,4 +67,51 @@ func (u *unzipper) decompressZstd(dst, src []byte) (_ []byte, err error) {
 		err = errBomb
 	}
 	return out, err
+}
+
+// xerial is how a batch begins that Java's snappy has compressed: as blocks, each
+// behind its length. Other clients make one block of it, without a frame.
+var xerial = []byte("\x82SNAPPY\x00")
+
+const xerialHead = 16 // with two versions
+
+// decompressSnappy believes no length before it has seen the bytes: kafka-go's
+// reader allocates what a frame says.
+func decompressSnappy(dst, src []byte) ([]byte, error) {
+	if !bytes.HasPrefix(src, xerial) || len(src) < xerialHead {
+		return appendSnappy(dst, src)
+	}
+	for src = src[xerialHead:]; len(src) > 0; {
+		if len(src) < 4 {
+			return dst, io.ErrUnexpectedEOF
+		}
+		n := int64(binary.BigEndian.Uint32(src))
+		if src = src[4:]; n > int64(len(src)) {
+			return dst, io.ErrUnexpectedEOF
+		}
+		var err error
+		if dst, err = appendSnappy(dst, src[:n]); err != nil {
+			return dst, err
+		}
+		src = src[n:]
+	}
+	return dst, nil
+}
+
+func appendSnappy(dst, block []byte) ([]byte, error) {
+	n, err := snappy.DecodedLen(block)
+	if err != nil {
+		return dst, err
+	}
+	if n > maxBatch-len(dst) {
+		return dst, errBomb
+	}
+	// No block can become more than about 21 times as long: a copy of 64 bytes
+	// takes three.
+	if n > 32*len(block)+64 {
+		return dst, snappy.ErrCorrupt
+	}
+	dst = slices.Grow(dst, n)
+	out, err := snappy.Decode(dst[len(dst):len(dst)+n], block)
+	return dst[:len(dst)+len(out)], err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
 )
@@ -19,10 +20,13 @@ type exchange struct {
 	flexible  bool // header v2, with tagged fields (KIP-482)
 	topic     string
 	partition int32
+	wait      time.Duration // that the broker is asked to take at most
 
-	body     []byte // of the request
-	tail     []byte // goes behind body, so that a record batch is not copied
-	response []byte // behind the correlation id
+	client   string          // its id
+	given    <-chan struct{} // closed when the answer is not waited for any more
+	body     []byte          // of the request
+	tail     []byte          // goes behind body, so that a record batch is not copied
+	response []byte          // behind the correlation id
 }
 
 var _ protocol.RawExchanger = (*exchange)(nil)
@@ -43,11 +47,15 @@ func (x *exchange) Required(map[protocol.ApiKey]int16) bool { return true }
 
 // Broker picks the broker that the request goes to.
 func (x *exchange) Broker(c protocol.Cluster) (protocol.Broker, error) {
+	if len(c.Brokers) == 0 {
+		// kafka-go has not seen the cluster yet. The address that the client was given
+		// shows why, or is that of a broker which says that another one is the leader.
+		return protocol.Broker{ID: -1}, nil
+	}
 	if x.topic == "" {
 		for _, b := range c.Brokers {
 			return b, nil
 		}
-		return protocol.Broker{ID: -1}, nil // the address that the client was given
 	}
 	t, ok := c.Topics[x.topic]
 	if !ok {
@@ -64,14 +72,42 @@ func (x *exchange) Broker(c protocol.Cluster) (protocol.Broker, error) {
 	return b, nil
 }
 
-// RawExchange writes the request and reads the answer.
+// RawExchange writes the request and reads the answer. When that is given up it
+// returns at once, so that nothing uses our buffers for long, and with an error, so
+// that the connection is not used again.
 func (x *exchange) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
+	conn, ok := rw.(interface{ SetDeadline(time.Time) error })
+	if !ok || x.given == nil {
+		return x.exchange(rw)
+	}
+	over, stopped := make(chan struct{}), make(chan bool, 1)
+	go func() {
+		select {
+		case <-x.given:
+			conn.SetDeadline(time.Unix(1, 0))
+			stopped <- true
+		case <-over:
+			stopped <- false
+		}
+	}()
+	m, err := x.exchange(rw)
+	close(over)
+	if <-stopped && err == nil {
+		err = context.Canceled
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (x *exchange) exchange(rw io.ReadWriter) (protocol.Message, error) {
 	be := binary.BigEndian
-	head := make([]byte, 4, 16)
+	head := make([]byte, 4, 16+len(x.client)+len(x.body))
 	head = be.AppendUint16(head, uint16(x.api))
 	head = be.AppendUint16(head, uint16(x.version))
 	head = be.AppendUint32(head, correlation)
-	head = be.AppendUint16(head, 0xffff) // no client id
+	head = appendText(head, x.client)
 	if x.flexible {
 		head = append(head, 0) // no tagged fields
 	}
@@ -107,14 +143,35 @@ func (x *exchange) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 
 // roundTrip sends the request and gives the answer to be decoded.
 func (c *Client) roundTrip(ctx context.Context, x *exchange) (decoder, error) {
-	if _, err := c.transport.RoundTrip(ctx, c.addr, x); err != nil {
-		return decoder{}, err
+	// Without a deadline kafka-go waits for ever for a broker that says nothing.
+	limited, cancel := context.WithTimeout(ctx, c.limits.request+x.wait)
+	defer cancel()
+	x.client, x.given = c.transport.ClientID, limited.Done()
+	if _, err := c.transport.RoundTrip(limited, c.addr, x); err != nil {
+		if errors.Is(err, protocol.ErrNoTopic) || errors.Is(err, protocol.ErrNoPartition) {
+			return decoder{}, c.missing(ctx, x, err)
+		}
+		return decoder{}, classify(err)
 	}
+	c.met.Store(true)
 	d := decoder{b: x.response}
 	if x.flexible {
 		d.tags()
 	}
 	return d, nil
+}
+
+// missing says why kafka-go does not know of a topic partition: it has not heard of
+// it yet, which is err, or the brokers have not either.
+func (c *Client) missing(ctx context.Context, x *exchange, err error) error {
+	t, e := c.topic(ctx, x.topic)
+	switch {
+	case e != nil:
+		return e
+	case int(x.partition) >= t.Partitions:
+		return fmt.Errorf("%w: the topic has %d", errNoPartition, t.Partitions)
+	}
+	return err
 }
 
 // decoder takes the fields of an answer one after the other. After a field that

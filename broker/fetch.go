@@ -78,7 +78,7 @@ func (c *Client) fetch(ctx context.Context, topic string, partition int, offset 
 	body = appendInt32(body, 0) // nothing forgotten
 	body = appendText(body, "") // no rack
 
-	x := &exchange{api: protocol.Fetch, version: 11, topic: topic, partition: int32(partition), body: body, response: f.response}
+	x := &exchange{api: protocol.Fetch, version: 11, topic: topic, partition: int32(partition), body: body, response: f.response, wait: o.MaxWait}
 	f.response = nil // not to be shared with a connection that is given up and still writes
 	d, err := c.roundTrip(ctx, x)
 	if err != nil {
@@ -155,6 +155,7 @@ type Fetch struct {
 	data     []byte // record batches not yet read
 	from     int64  // messages before it are left out
 	end      int64
+	next     int64 // the smallest offset that the next record batch may have
 	skipped  []Skip
 	err      error
 
@@ -174,13 +175,18 @@ type transaction struct{ producer, first int64 }
 type recordBatch struct {
 	base, last int64 // offsets
 	first      int64 // timestamp
+	appended   int64 // timestamp of all messages when the broker set it, or -1
 	epoch      int32
 	count      int
 	read       int
+	next       int64  // the smallest offset that the next message may have
 	records    []byte // not yet read
 }
 
-var errRecord = errors.New("the message is malformed")
+var (
+	errRecord = errors.New("the message is malformed")
+	errRest   = errors.New("there are more bytes than messages")
+)
 
 // End is the next offset to fetch: behind the last message that Next gave, and
 // behind offsets that hold none.
@@ -199,7 +205,7 @@ func (f *Fetch) begin(data []byte, offset int64, whole bool) {
 	if whole {
 		f.from = 0
 	}
-	f.err, f.skipped, f.open = nil, f.skipped[:0], f.open[:0]
+	f.err, f.skipped, f.open, f.next = nil, f.skipped[:0], f.open[:0], 0
 	slices.SortFunc(f.aborted, func(a, b transaction) int { return cmp.Compare(a.first, b.first) })
 }
 
@@ -213,13 +219,20 @@ func (f *Fetch) Next(m *Message) bool {
 			}
 			continue
 		}
+		n := b.read + 1
 		if !f.record(m) {
-			f.err = fmt.Errorf("record batch at offset %d, message %d of %d: %w", b.base, b.read+1, b.count, errRecord)
+			f.err = fmt.Errorf("record batch at offset %d, message %d of %d: %w", b.base, n, b.count, errRecord)
 			return false
 		}
+		b.next = m.Offset + 1
 		if b.read == b.count {
-			f.end = max(f.end, b.last+1)
+			if len(b.records) > 0 {
+				f.err = fmt.Errorf("record batch at offset %d: %w", b.base, errRest)
+				return false
+			}
+			b.next = b.last + 1
 		}
+		f.end = max(f.end, b.next)
 		if m.Offset >= f.from {
 			return true
 		}
@@ -265,16 +278,18 @@ func (f *Fetch) nextBatch() bool {
 
 // Bits of a record batch's attributes.
 const (
+	attributeAppendTime    = 1 << 3
 	attributeTransactional = 1 << 4
 	attributeControl       = 1 << 5
 )
 
 // cutBatch takes the next record batch off the answer and checks it. The last one
-// is cut off where the answer was full, which is its end.
+// is cut off where the answer was full, which is its end. The first is whole.
 func (f *Fetch) cutBatch() (b recordBatch, attributes uint16, producer int64, ok bool) {
 	be := binary.BigEndian
 	f.present = recordBatch{}
 	if len(f.data) < batchHead {
+		f.cutOff(f.end)
 		return b, 0, 0, false
 	}
 	b.base = int64(be.Uint64(f.data))
@@ -284,6 +299,7 @@ func (f *Fetch) cutBatch() (b recordBatch, attributes uint16, producer int64, ok
 		f.err = fmt.Errorf("record batch at offset %d: it says that it has %d bytes", b.base, size)
 		return b, 0, 0, false
 	case int64(len(f.data))-12 < size:
+		f.cutOff(b.base)
 		return b, 0, 0, false
 	}
 	x := f.data[12 : 12+size]
@@ -298,16 +314,38 @@ func (f *Fetch) cutBatch() (b recordBatch, attributes uint16, producer int64, ok
 	}
 	b.epoch = int32(be.Uint32(x))
 	attributes = be.Uint16(x[9:])
-	b.last = b.base + int64(be.Uint32(x[11:]))
-	b.first = int64(be.Uint64(x[15:]))
+	delta := int64(int32(be.Uint32(x[11:])))
+	b.last = b.base + delta
+	b.first, b.appended = int64(be.Uint64(x[15:])), -1
+	if attributes&attributeAppendTime != 0 {
+		b.appended = int64(be.Uint64(x[23:]))
+	}
 	producer = int64(be.Uint64(x[31:]))
 	b.count = int(int32(be.Uint32(x[45:])))
 	b.records = x[49:]
-	if b.count < 0 || b.base < 0 {
-		f.err = fmt.Errorf("record batch at offset %d: it says that it has %d messages", b.base, b.count)
+	// The checksum does not cover the first offset.
+	switch {
+	case b.base < 0 || delta < 0 || b.last < b.base:
+		f.err = fmt.Errorf("record batch at offset %d: it says that its last offset is %d", b.base, b.last)
+		return b, 0, 0, false
+	case b.base < f.next:
+		f.err = fmt.Errorf("record batch at offset %d: it comes after offset %d", b.base, f.next-1)
+		return b, 0, 0, false
+	case b.count < 0 || int64(b.count) > delta+1:
+		f.err = fmt.Errorf("record batch at offset %d: it says that it has %d messages up to offset %d", b.base, b.count, b.last)
 		return b, 0, 0, false
 	}
+	f.next, b.next = b.last+1, b.base
 	return b, attributes, producer, true
+}
+
+// cutOff ends what was fetched with a batch that is not whole. Brokers give the
+// first one whole: going on at the same offset would never end.
+func (f *Fetch) cutOff(base int64) {
+	if len(f.data) > 0 && f.next == 0 {
+		f.err = fmt.Errorf("record batch at offset %d: it is cut off after %d bytes", base, len(f.data))
+	}
+	f.data = nil
 }
 
 // transactions follows which producers' messages are aborted, and says whether
@@ -346,11 +384,17 @@ func (f *Fetch) record(m *Message) bool {
 	f.present.records = r.b
 	r.b = body[1:] // behind the attributes, which are not used
 	m.Timestamp = f.present.first + r.varint()
+	if f.present.appended >= 0 {
+		m.Timestamp = f.present.appended
+	}
 	m.Offset = f.present.base + r.varint()
 	m.Key = r.nullable()
 	m.Value = r.nullable()
 	f.headers = f.headers[:0]
 	n := r.varint()
+	if n > maxHeaders {
+		return false
+	}
 	for ; n > 0 && r.ok; n-- {
 		key := r.bytes(r.varint())
 		f.headers = append(f.headers, Header{string(key), r.nullable()})
@@ -358,8 +402,12 @@ func (f *Fetch) record(m *Message) bool {
 	m.Headers, m.Epoch = f.headers, f.present.epoch
 	m.FirstOfBatch = f.present.read == 0
 	f.present.read++
-	return r.ok && n == 0 && m.Offset >= f.present.base && m.Offset <= f.present.last
+	return r.ok && n == 0 && len(r.b) == 0 && m.Offset >= f.present.next && m.Offset <= f.present.last
 }
+
+// maxHeaders bounds what a message can make us allocate: each takes two bytes of
+// the batch, and many more of memory.
+const maxHeaders = 1 << 16
 
 // fields takes the fields of a message off its bytes. ok ends at the first that
 // is not there.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -38,13 +40,27 @@ const groupPatience = 2 * time.Minute
 // return soon after its context ends, which is when the topic partitions are
 // shared out anew: the group waits for it.
 func (c *Client) Group(ctx context.Context, g GroupConfig, run func(context.Context, Generation) error) error {
-	group, err := kafka.NewConsumerGroup(c.groupConfig(g))
+	config := c.groupConfig(g)
+	connections := &connections{}
+	config.Dialer.DialFunc = connections.dial
+	group, err := kafka.NewConsumerGroup(config)
 	if err != nil {
 		return fmt.Errorf("join group %s: %w", g.ID, err)
 	}
-	defer group.Close()
+	// kafka-go waits for the answers of brokers before it closes: to a member that
+	// joins until all others have rejoined. Nobody waits for that answer any more.
+	joining := true
+	defer func() {
+		if joining {
+			connections.close()
+		}
+		stop := time.AfterFunc(leaveTimeout, connections.forbid)
+		defer stop.Stop()
+		group.Close()
+	}()
 	var failing time.Time
 	for {
+		joining = true
 		generation, err := group.Next(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -58,11 +74,61 @@ func (c *Client) Group(ctx context.Context, g GroupConfig, run func(context.Cont
 			}
 			continue
 		}
-		failing = time.Time{}
+		failing, joining = time.Time{}, false
 		if over, err := c.generation(ctx, group, generation, g.Topic, run); over {
 			return err
 		}
 	}
+}
+
+// leaveTimeout is how long telling the brokers that a member leaves may take.
+const leaveTimeout = 3 * time.Second
+
+// connections are those of a member of a group.
+type connections struct {
+	mu        sync.Mutex
+	open      []net.Conn
+	forbidden bool
+}
+
+func (c *connections) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: 5 * time.Second}
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.forbidden {
+		conn.Close()
+		return nil, net.ErrClosed
+	}
+	if len(c.open) == maxOpen { // all but the last few were closed long ago
+		c.open = append(c.open[:0], c.open[maxOpen/2:]...)
+	}
+	c.open = append(c.open, conn)
+	return conn, nil
+}
+
+// maxOpen is more than the connections that a member has at a time: two.
+const maxOpen = 16
+
+// close closes the connections. Others can be made.
+func (c *connections) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.open {
+		conn.Close()
+	}
+	c.open = nil
+}
+
+// forbid closes the connections, and those that would be made.
+func (c *connections) forbid() {
+	c.mu.Lock()
+	c.forbidden = true
+	c.mu.Unlock()
+	c.close()
 }
 
 func (c *Client) groupConfig(g GroupConfig) kafka.ConsumerGroupConfig {
@@ -91,7 +157,7 @@ func (c *Client) joinError(g GroupConfig, err error, since time.Duration) error 
 		return fmt.Errorf("join group %s: %w", g.ID, answer(int16(code)))
 	}
 	switch {
-	case errors.Is(err, kafka.ErrGroupClosed):
+	case errors.Is(err, kafka.ErrGroupClosed), untrusted(err):
 		return fmt.Errorf("join group %s: %w", g.ID, err)
 	case since > groupPatience && unreachable(err):
 		return fmt.Errorf("join group %s: %w at %s: %w", g.ID, ErrUnreachable, strings.Join(c.brokers, ", "), err)
@@ -124,7 +190,7 @@ func (c *Client) generation(ctx context.Context, group *kafka.ConsumerGroup, g *
 	case r := <-done:
 		return !r.ended, r.err
 	case <-ctx.Done():
-		group.Close() // which ends the generation's context
+		go group.Close() // which ends the generation's context; Group waits for it
 		if r := <-done; r.err != nil {
 			return true, r.err
 		}

@@ -7,15 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
-)
-
-// deliveryTimeout is how long a record batch is sent again whose fate is not
-// known, and ackTimeout how long the leader waits for its followers.
-const (
-	deliveryTimeout = 2 * time.Minute
-	ackTimeout      = 30 * time.Second
 )
 
 // DeliveryError says that a record batch was not acknowledged in time. It may be
@@ -38,9 +30,18 @@ func (e *DeliveryError) Unwrap() error { return e.Err }
 // the log may have them twice. It gives the offset of the first message. The
 // batch can be reset and used again afterwards.
 func (c *Client) Produce(ctx context.Context, topic string, partition int, b *Batch) (offset int64, err error) {
+	fail := func(err error) (int64, error) {
+		return 0, fmt.Errorf("produce %d messages to %s/%d: %w", b.Len(), topic, partition, err)
+	}
+	switch {
+	case b.Len() == 0: // some brokers take it, and then count offsets in a strange way
+		return fail(errors.New("the record batch is empty"))
+	case b.Bytes() > maxBatch: // no reader of ours would decompress it
+		return fail(fmt.Errorf("%w: it has %d bytes before compression, and no more than %d are read", ErrTooLarge, b.Bytes(), maxBatch))
+	}
 	body, err := b.seal()
 	if err != nil {
-		return 0, fmt.Errorf("produce to %s/%d: compress: %w", topic, partition, err)
+		return fail(fmt.Errorf("compress: %w", err))
 	}
 	began := time.Now()
 	for try := 1; ; try++ {
@@ -53,13 +54,12 @@ func (c *Client) Produce(ctx context.Context, topic string, partition int, b *Ba
 		switch {
 		case ctx.Err() != nil:
 			return 0, ctx.Err()
-		case errors.Is(err, kafka.MessageSizeTooLarge):
-			err = fmt.Errorf("%w: %w", ErrTooLarge, err)
-			fallthrough
 		case !passes(err) && !errors.Is(err, ErrNoTopic):
-			return 0, fmt.Errorf("produce %d messages to %s/%d: %w", b.Len(), topic, partition, err)
-		case time.Since(began) > deliveryTimeout:
-			return 0, &DeliveryError{topic, partition, deliveryTimeout, err}
+			return fail(err)
+		case c.hopeless(err, try):
+			return fail(c.giveUp(err, began))
+		case time.Since(began) > c.limits.delivery:
+			return 0, &DeliveryError{topic, partition, c.limits.delivery, err}
 		}
 		if err := pause(ctx, try); err != nil {
 			return 0, err
@@ -70,13 +70,13 @@ func (c *Client) Produce(ctx context.Context, topic string, partition int, b *Ba
 // produce sends Produce v8.
 func (c *Client) produce(ctx context.Context, topic string, partition int, batch []byte) (int64, error) {
 	body := []byte{0xff, 0xff, 0xff, 0xff} // no transaction; acks=all
-	body = appendInt32(body, int32(ackTimeout.Milliseconds()))
+	body = appendInt32(body, int32(c.limits.ack.Milliseconds()))
 	body = appendInt32(body, 1)
 	body = appendText(body, topic)
 	body = appendInt32(body, 1)
 	body = appendInt32(body, int32(partition))
 	body = appendInt32(body, int32(len(batch)))
-	d, err := c.roundTrip(ctx, &exchange{api: protocol.Produce, version: 8, topic: topic, partition: int32(partition), body: body, tail: batch})
+	d, err := c.roundTrip(ctx, &exchange{api: protocol.Produce, version: 8, topic: topic, partition: int32(partition), body: body, tail: batch, wait: c.limits.ack})
 	if err != nil {
 		return 0, err
 	}

@@ -1,15 +1,19 @@
 package broker
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
@@ -66,17 +70,31 @@ func (s Settings) complete() (Settings, error) {
 	}
 	brokers := make([]string, 0, len(s.Brokers))
 	for _, b := range s.Brokers {
-		b = strings.TrimSpace(b)
-		if _, _, err := net.SplitHostPort(b); err != nil {
-			b = net.JoinHostPort(b, "9092")
-		}
-		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
+		address, ok := hostPort(strings.TrimSpace(b))
+		if !ok {
 			errs = append(errs, fmt.Errorf("broker %q is not an address: give HOST:PORT", b))
 		}
-		brokers = append(brokers, b)
+		brokers = append(brokers, address)
 	}
 	s.Brokers = brokers
 	return s, errors.Join(errs...)
+}
+
+// hostPort is a broker's address with its port.
+func hostPort(s string) (string, bool) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		host, port = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), "9092"
+	}
+	if strings.Contains(host, ":") {
+		_, err = netip.ParseAddr(host)
+	} else if host == "" || strings.ContainsAny(host, "/[] ") {
+		err = errors.New("no host")
+	} else {
+		err = nil
+	}
+	n, e := strconv.ParseUint(port, 10, 16)
+	return net.JoinHostPort(host, port), err == nil && e == nil && n > 0
 }
 
 // suggestion names a known property that is spelled much the same.
@@ -97,10 +115,11 @@ func suggestion(name string) string {
 	return ": known are " + strings.Join(knownProperties, ", ")
 }
 
-// security is what the properties say of TLS and SASL, nil for none.
+// security is what the properties say of TLS and SASL, nil for none. It reports
+// every fault at once.
 func (s Settings) security() (*tls.Config, sasl.Mechanism, error) {
 	encrypted, authenticated := false, false
-	switch p := strings.ToUpper(s.Properties[propertyProtocol]); p {
+	switch p := s.Properties[propertyProtocol]; strings.ToUpper(p) {
 	case "", "PLAINTEXT":
 	case "SSL":
 		encrypted = true
@@ -108,74 +127,99 @@ func (s Settings) security() (*tls.Config, sasl.Mechanism, error) {
 		authenticated = true
 	case "SASL_SSL":
 		encrypted, authenticated = true, true
-	default:
+	default: // which of the other settings belong to it cannot be said
 		return nil, nil, fmt.Errorf("%s is %q: it is one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", propertyProtocol, p)
 	}
 	var (
 		config    *tls.Config
 		mechanism sasl.Mechanism
-		err       error
+		errs      [2]error
 	)
 	if encrypted {
-		if config, err = s.tls(); err != nil {
-			return nil, nil, err
-		}
-	} else if s.Properties[propertyCA]+s.Properties[propertyCertificate]+s.Properties[propertyKey] != "" {
-		return nil, nil, fmt.Errorf("there are ssl settings, and %s is not SSL or SASL_SSL", propertyProtocol)
+		config, errs[0] = s.tls()
+	} else if s.has(propertyCA, propertyCertificate, propertyKey) {
+		errs[0] = fmt.Errorf("there are ssl settings, and %s is not SSL or SASL_SSL", propertyProtocol)
 	}
 	if authenticated {
-		if mechanism, err = s.sasl(encrypted); err != nil {
-			return nil, nil, err
-		}
-	} else if s.Properties[propertyUser]+s.Properties[propertyPassword] != "" {
-		return nil, nil, fmt.Errorf("there are a SASL user or password, and %s is not SASL_SSL", propertyProtocol)
+		mechanism, errs[1] = s.sasl(encrypted)
+	} else if s.has(propertyUser, propertyPassword, propertyMechanism, propertyMechanisms) {
+		errs[1] = fmt.Errorf("there are sasl settings, and %s is not SASL_SSL", propertyProtocol)
 	}
-	return config, mechanism, nil
+	return config, mechanism, errors.Join(errs[:]...)
+}
+
+// has says whether any of the properties is set.
+func (s Settings) has(properties ...string) bool {
+	return slices.ContainsFunc(properties, func(p string) bool { return s.Properties[p] != "" })
 }
 
 func (s Settings) tls() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	var errs []error
 	if name := s.Properties[propertyCA]; name != "" {
 		pem, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", propertyCA, err)
-		}
 		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s: %s has no certificate in PEM form", propertyCA, name)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", propertyCA, err))
+		} else if !config.RootCAs.AppendCertsFromPEM(pem) {
+			errs = append(errs, fmt.Errorf("%s: %s has no certificate in PEM form", propertyCA, name))
 		}
 	}
 	certificate, key := s.Properties[propertyCertificate], s.Properties[propertyKey]
-	if certificate != "" || key != "" {
+	switch {
+	case certificate == "" && key == "":
+	case certificate == "" || key == "":
+		errs = append(errs, fmt.Errorf("%s and %s go together: one is missing", propertyCertificate, propertyKey))
+	default:
 		pair, err := tls.LoadX509KeyPair(certificate, key)
 		if err != nil {
-			return nil, fmt.Errorf("%s and %s: %w", propertyCertificate, propertyKey, err)
+			errs = append(errs, fmt.Errorf("%s and %s: %w", propertyCertificate, propertyKey, err))
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	return config, nil
+	return config, errors.Join(errs...)
 }
 
-func (s Settings) sasl(encrypted bool) (sasl.Mechanism, error) {
-	name := s.Properties[propertyMechanism]
-	if name == "" {
-		name = s.Properties[propertyMechanisms]
-	}
+func (s Settings) sasl(encrypted bool) (mechanism sasl.Mechanism, err error) {
+	var errs []error
 	user, password := s.Properties[propertyUser], s.Properties[propertyPassword]
 	if user == "" || password == "" {
-		return nil, fmt.Errorf("%s needs %s and %s", s.Properties[propertyProtocol], propertyUser, propertyPassword)
+		errs = append(errs, fmt.Errorf("%s needs %s and %s", s.Properties[propertyProtocol], propertyUser, propertyPassword))
 	}
-	// kafka-go would send it in the clear without a word.
-	if !encrypted && s.Properties[propertyInsecure] != "true" {
-		return nil, fmt.Errorf("%s is SASL_PLAINTEXT, which shows the password or what it can be guessed from to who listens on the network: use SASL_SSL, or set %s=true", propertyProtocol, propertyInsecure)
+	switch p := s.Properties[propertyInsecure]; {
+	case p != "" && p != "true" && p != "false":
+		errs = append(errs, fmt.Errorf("%s is %q: it is true or false", propertyInsecure, p))
+	case !encrypted && p != "true": // kafka-go would send it in the clear without a word
+		errs = append(errs, fmt.Errorf("%s is SASL_PLAINTEXT, which shows the password or what it can be guessed from to who listens on the network: use SASL_SSL, or set %s=true", propertyProtocol, propertyInsecure))
+	}
+	name, other := s.Properties[propertyMechanism], s.Properties[propertyMechanisms]
+	if name == "" {
+		name = other
+	}
+	if other != "" && other != name {
+		errs = append(errs, fmt.Errorf("%s is %q and %s is %q: they are the same setting", propertyMechanism, name, propertyMechanisms, other))
 	}
 	switch strings.ToUpper(name) {
 	case "", "PLAIN":
-		return plain.Mechanism{Username: user, Password: password}, nil
+		mechanism = plain.Mechanism{Username: user, Password: password}
 	case "SCRAM-SHA-256":
-		return scram.Mechanism(scram.SHA256, user, password)
+		mechanism, err = scram.Mechanism(scram.SHA256, user, password)
 	case "SCRAM-SHA-512":
-		return scram.Mechanism(scram.SHA512, user, password)
+		mechanism, err = scram.Mechanism(scram.SHA512, user, password)
+	default:
+		err = fmt.Errorf("%s is %q: it is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", propertyMechanism, name)
 	}
-	return nil, fmt.Errorf("%s is %q: it is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", propertyMechanism, name)
+	return mechanism, errors.Join(append(errs, err)...)
+}
+
+// watched is a mechanism that notes when it is used.
+type watched struct {
+	sasl.Mechanism
+	used *atomic.Bool
+}
+
+// Start begins to authenticate.
+func (w watched) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
+	w.used.Store(true)
+	return w.Mechanism.Start(ctx)
 }

@@ -61,6 +61,9 @@ func (c *Client) topic(ctx context.Context, name string) (Topic, error) {
 	}
 	d.int32() // throttle time
 	for range d.compactLen() {
+		if d.bad {
+			break
+		}
 		d.int32() // node
 		d.compactText()
 		d.int32() // port
@@ -110,7 +113,7 @@ func (c *Client) EnsureTopic(ctx context.Context, t TopicConfig) (Topic, error) 
 	// It takes a moment until every broker knows of it.
 	for try := 1; ; try++ {
 		got, err := c.Topic(ctx, t.Name)
-		if err == nil && got.Partitions > 0 || try == 20 {
+		if err == nil && got.Partitions > 0 || err != nil && !errors.Is(err, ErrNoTopic) || try == 20 {
 			return got, err
 		}
 		if err := pause(ctx, try); err != nil {
@@ -143,14 +146,10 @@ func (c *Client) createTopic(ctx context.Context, t TopicConfig) error {
 		return err
 	}
 	err = resp.Errors[t.Name]
-	var code kafka.Error
 	if errors.Is(err, kafka.TopicAlreadyExists) {
 		return nil // another process was first
 	}
-	if errors.As(err, &code) {
-		return answer(int16(code))
-	}
-	return err
+	return classify(err)
 }
 
 // Offsets are the first offset of a topic partition's log, and the one behind its
@@ -167,16 +166,38 @@ func (c *Client) Offsets(ctx context.Context, topic string, partition int) (star
 }
 
 func (c *Client) offsets(ctx context.Context, topic string, partition int) (start, end int64, err error) {
-	resp, err := c.kafka.ListOffsets(ctx, &kafka.ListOffsetsRequest{
-		Topics: map[string][]kafka.OffsetRequest{topic: {kafka.FirstOffsetOf(partition), kafka.LastOffsetOf(partition)}},
-	})
+	if start, err = c.offset(ctx, topic, partition, earliest); err == nil {
+		end, err = c.offset(ctx, topic, partition, latest)
+	}
+	return start, end, err
+}
+
+// Times that stand for the ends of a log.
+const (
+	latest   = -1
+	earliest = -2
+)
+
+// offset sends ListOffsets v2.
+func (c *Client) offset(ctx context.Context, topic string, partition int, when int64) (int64, error) {
+	body := appendInt32(nil, -1) // no replica
+	body = append(body, 0)       // messages of transactions that are not over count, too
+	body = appendInt32(body, 1)
+	body = appendText(body, topic)
+	body = appendInt32(body, 1)
+	body = appendInt32(body, int32(partition))
+	body = binary.BigEndian.AppendUint64(body, uint64(when))
+	d, err := c.roundTrip(ctx, &exchange{api: protocol.ListOffsets, version: 2, topic: topic, partition: int32(partition), body: body})
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	for _, p := range resp.Topics[topic] {
-		if p.Partition == partition {
-			return p.FirstOffset, p.LastOffset, p.Error
-		}
-	}
-	return 0, 0, fmt.Errorf("%w: it has no offsets of the topic partition", errMalformed)
+	d.int32() // throttle time
+	d.int32() // topics: one
+	d.text()
+	d.int32() // topic partitions: one
+	d.int32()
+	code := d.int16()
+	d.int64() // timestamp
+	offset := d.int64()
+	return offset, errors.Join(answer(code), d.err())
 }

@@ -3,7 +3,8 @@
 //
 // It is kfake of franz-go with its DataDir. What it acknowledged is there after
 // kill -9, since it writes before it answers; after a power cut the last moments
-// may not be. It reads its whole log when it starts.
+// may not be. It reads its whole log when it starts, and refuses one that has lost
+// messages. Nothing is removed from it: neither by age or size nor by compaction.
 package embedded
 
 import (
@@ -15,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"github.com/gofrs/flock"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -36,6 +38,7 @@ type Broker struct {
 	lock    *flock.Flock
 	dir     string
 	id      string
+	faults  faults
 }
 
 // segmentBytes is the size of the log's segments. One is read into memory at a
@@ -63,8 +66,12 @@ func Start(c Config) (_ *Broker, err error) {
 		return nil, ErrLocked
 	}
 	b := &Broker{lock: lock, dir: c.Dir}
+	data := filepath.Join(c.Dir, "data")
 	if b.id, err = clusterID(filepath.Join(c.Dir, "cluster-id")); err == nil {
-		b.cluster, err = start(b.id, filepath.Join(c.Dir, "data"))
+		err = verify(data)
+	}
+	if err == nil {
+		b.cluster, err = start(b.id, data, &b.faults)
 	}
 	if err != nil {
 		return nil, errors.Join(err, lock.Unlock())
@@ -72,16 +79,46 @@ func Start(c Config) (_ *Broker, err error) {
 	return b, nil
 }
 
-func start(id, dir string) (*kfake.Cluster, error) {
+func start(id, dir string, logger kfake.Logger) (*kfake.Cluster, error) {
 	return kfake.NewCluster(
-		kfake.NumBrokers(1), kfake.ClusterID(id), kfake.DataDir(dir),
+		kfake.NumBrokers(1), kfake.ClusterID(id), kfake.DataDir(dir), kfake.WithLogger(logger),
 		kfake.BrokerConfigs(map[string]string{
 			"message.max.bytes": strconv.Itoa(broker.MaxMessageBytes),
 			"log.segment.bytes": strconv.Itoa(segmentBytes),
 			// Kafka's seven days would hold for every topic otherwise.
 			"log.retention.ms":    "-1",
 			"log.retention.bytes": "-1",
+			// It compacts by removing a log's files before it writes the new ones.
+			// That would be every hour; a hundred years from now is never.
+			"log.cleaner.backoff.ms": "3155760000000",
 		}))
+}
+
+// faults keeps the errors of closing, which kfake only logs.
+type faults struct {
+	mu      sync.Mutex
+	closing bool
+	errs    []error
+}
+
+// Logf is kfake's Logger.
+func (f *faults) Logf(level kfake.LogLevel, format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closing && level == kfake.LogLevelError {
+		f.errs = append(f.errs, fmt.Errorf(format, args...))
+	}
+}
+
+// close closes the broker and gives its errors.
+func (f *faults) close(c *kfake.Cluster) error {
+	f.mu.Lock()
+	f.closing = true
+	f.mu.Unlock()
+	c.Close()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return errors.Join(f.errs...)
 }
 
 // clusterID reads the cluster's id, or makes one for a new folder.
@@ -129,6 +166,9 @@ func (b *Broker) Size() (n int64, err error) {
 
 // Close stops the broker and unlocks the folder.
 func (b *Broker) Close() error {
-	b.cluster.Close()
-	return b.lock.Unlock()
+	err := errors.Join(b.faults.close(b.cluster), b.lock.Unlock())
+	if err != nil {
+		return fmt.Errorf("close the embedded Kafka's log in %s: %w", b.dir, err)
+	}
+	return nil
 }
