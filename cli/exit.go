@@ -47,6 +47,7 @@ func exitCode(err error) int {
 		shape      *sink.ShapeError
 		topic      *sink.TopicError
 		delivery   *broker.DeliveryError
+		chain      *sink.ChainError
 		errno      syscall.Errno
 	)
 	switch {
@@ -56,9 +57,9 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &quarantine):
 		return exitQuarantine
-	case errors.As(err, &log), errors.As(err, &lost):
+	case errors.As(err, &log), errors.As(err, &lost), errors.As(err, &chain):
 		return exitDataLoss
-	case errors.Is(err, fs.ErrPermission), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
+	case errors.Is(err, broker.ErrDenied), errors.Is(err, fs.ErrPermission), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
 		return exitDenied
 	case errors.As(err, &delivery), errors.Is(err, broker.ErrUnreachable):
 		return exitUnreachable

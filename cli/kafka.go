@@ -14,7 +14,7 @@ import (
 // Kafka are the flags that say which broker to use.
 type Kafka struct {
 	Brokers    []string          `help:"Kafka brokers, host:port. Default: a Kafka inside this process, with its log in --kafka-dir." placeholder:"HOST:PORT"`
-	Kafka      map[string]string `help:"More settings by their Java or librdkafka names, such as security.protocol=SASL_SSL." placeholder:"NAME=VALUE" mapsep:","`
+	Kafka      map[string]string `help:"Settings of --brokers by their Java or librdkafka names, such as security.protocol=SASL_SSL." placeholder:"NAME=VALUE" mapsep:","`
 	KafkaDir   string            `help:"Folder of the embedded Kafka's log. Default: _lakefeed/kafka in the lake." placeholder:"DIR"`
 	Topic      string            `help:"Topic of the feed. Default: the table's name." placeholder:"NAME"`
 	Partitions int               `help:"Topic partitions, when the topic is made. Default: 4, embedded 2." placeholder:"N"`
@@ -35,7 +35,7 @@ type connection struct {
 func (k *Kafka) connect(g *Globals, lake string) (*connection, error) {
 	settings := broker.Settings{Brokers: k.Brokers, ClientID: "lakefeed", Properties: k.Kafka}
 	c := &connection{}
-	if len(k.Brokers) == 0 {
+	if len(k.Brokers) == 0 && len(k.Kafka) == 0 {
 		dir := k.KafkaDir
 		if dir == "" {
 			dir = filepath.Join(lake, "_lakefeed", "kafka")

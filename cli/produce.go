@@ -27,7 +27,7 @@ func (c *produceCommand) Run(ctx context.Context, g *Globals) error {
 	}
 	if c.DryRun {
 		return producer.DryRun(ctx, g.stdout, sources, c.overrides(), producer.Events{Rejected: func(r producer.Rejected) {
-			fmt.Fprintf(g.stderr, "%s:%d: not a row, bytes %d to %d: %s: %s\n", r.URI, r.Line, r.From, r.To, r.Rule, r.Message)
+			fmt.Fprintf(g.stderr, "%s:%d: not a row, bytes %d to %d: %s: %s\n", objectName(r.URI), r.Line, r.From, r.To, r.Rule, r.Message)
 		}})
 	}
 	if c.Topic == "" {
@@ -70,7 +70,7 @@ func (c *produceCommand) Run(ctx context.Context, g *Globals) error {
 		fmt.Fprintf(g.stdout, "topic %s: sent %s of %s\n", topic.Name, plural(r.Sent, "row"), plural(int64(len(r.Objects)), "object"))
 		r.printObjects(g.stdout)
 	}
-	if ctx.Err() != nil && !c.Follow {
+	if ctx.Err() != nil {
 		return context.Canceled
 	}
 	return r.failure()

@@ -79,8 +79,8 @@ func (p *progress) producer() producer.Events {
 			p.sent += s.Rows
 			p.mu.Unlock()
 		},
-		Warning: func(w producer.Warning) { p.say("warning: %s: %s", w.URI, w.Message) },
-		Info:    func(w producer.Warning) { p.say("%s: %s", w.URI, w.Message) },
+		Warning: func(w producer.Warning) { p.say("warning: %s: %s", objectName(w.URI), w.Message) },
+		Info:    func(w producer.Warning) { p.say("%s: %s", objectName(w.URI), w.Message) },
 	}
 }
 
@@ -105,7 +105,7 @@ func (p *progress) consumer() consumer.Events {
 			for _, c := range changes {
 				switch c.Kind {
 				case "add":
-					p.say("schema version %d: new column %s %s%s", version, c.Column, c.To, witness(c.Witness))
+					p.say("schema version %d: new column %s %s%s", version, c.Column, typeText(c.To), witness(c.Witness))
 				case "decide":
 					p.say("schema version %d: column %s is %s%s", version, c.Column, c.To, witness(c.Witness))
 				}
@@ -120,9 +120,17 @@ func (p *progress) consumer() consumer.Events {
 	}
 }
 
+// typeText is a column's type; one that has held nothing but nulls has none yet.
+func typeText(t string) string {
+	if t == "" || t == schema.Unknown.String() {
+		return "(only nulls so far, no type yet)"
+	}
+	return t
+}
+
 func witness(w schema.Witness) string {
 	if w.Source == "" {
 		return ""
 	}
-	return fmt.Sprintf(" (%s:%d %q)", w.Source, w.Line, w.Text)
+	return fmt.Sprintf(" (%s:%d %q)", objectName(w.Source), w.Line, w.Text)
 }

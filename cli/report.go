@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -66,7 +69,7 @@ func (r *report) sources(s producer.Summary) {
 	for _, o := range s.Objects {
 		out := object{URI: o.URI, Version: o.Version, Status: o.Status, Rows: o.Rows, Sent: o.Sent, Rejects: o.Rejects}
 		if o.Already {
-			out.Status = "already in the topic"
+			out.Status = "already sent"
 		}
 		if o.Err != nil {
 			out.Status, out.Error = "failed", o.Err.Error()
@@ -74,6 +77,25 @@ func (r *report) sources(s producer.Summary) {
 		r.Sent += o.Sent
 		r.Objects = append(r.Objects, out)
 	}
+	// They were sent side by side; people look for them by name.
+	slices.SortStableFunc(r.Objects, func(a, b object) int { return strings.Compare(a.URI, b.URI) })
+}
+
+// objectName is an object's URI as people call it: a file below the working
+// folder by its path from there.
+func objectName(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme != "file" {
+		return strings.TrimSuffix(uri, ":")
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return u.Path
+	}
+	if rel, err := filepath.Rel(wd, filepath.FromSlash(u.Path)); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return u.Path
 }
 
 // commits takes what the consumer did.
@@ -111,7 +133,11 @@ func (r *report) print(g *Globals, o Output) error {
 		return writeJSON(g.stdout, r)
 	}
 	w := g.stdout
-	fmt.Fprintf(w, "table %s: %s in %.1f s\n", r.Table, plural(r.Rows, "new row"), r.Seconds)
+	if r.Rows+r.Quarantined == 0 && r.Sent == 0 {
+		fmt.Fprintf(w, "table %s: nothing new in the sources (%.1f s)\n", r.Table, r.Seconds)
+	} else {
+		fmt.Fprintf(w, "table %s: %s in %.1f s\n", r.Table, plural(r.Rows, "new row"), r.Seconds)
+	}
 	r.printObjects(w)
 	if r.Duplicates > 0 {
 		fmt.Fprintf(w, "  %s that were sent again were in the lake already and left out\n", plural(r.Duplicates, "row"))
@@ -156,11 +182,11 @@ func (r *report) printObjects(w io.Writer) {
 	for _, o := range r.Objects {
 		switch {
 		case o.Error != "":
-			fmt.Fprintf(w, "  %s: %s\n", o.URI, o.Error)
+			fmt.Fprintf(w, "  %s: %s\n", objectName(o.URI), o.Error)
 		case len(r.Objects) <= printedObjects && o.Sent < o.Rows:
-			fmt.Fprintf(w, "  %s: %s, %s sent now, %s\n", o.URI, plural(o.Rows, "row"), countText(o.Sent), o.Status)
+			fmt.Fprintf(w, "  %s: %s, %s sent now, %s\n", objectName(o.URI), plural(o.Rows, "row"), countText(o.Sent), o.Status)
 		case len(r.Objects) <= printedObjects:
-			fmt.Fprintf(w, "  %s: %s, %s\n", o.URI, plural(o.Rows, "row"), o.Status)
+			fmt.Fprintf(w, "  %s: %s, %s\n", objectName(o.URI), plural(o.Rows, "row"), o.Status)
 		}
 	}
 }
@@ -170,7 +196,7 @@ func (r *report) failure() error {
 	var errs []error
 	for _, o := range r.Objects {
 		if o.Error != "" {
-			errs = append(errs, errors.New(o.URI+": "+o.Error))
+			errs = append(errs, errors.New(objectName(o.URI)+": "+o.Error))
 		}
 	}
 	if len(errs) == 0 {

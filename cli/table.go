@@ -87,6 +87,9 @@ func checkTableName(name string) error {
 	if name == "" || name != schema.SafeName(name) {
 		return &usageError{"table name " + quote(name) + " is not valid: use lower-case letters, digits and single underscores between them, for example " + quote(orExample(schema.SafeName(name)))}
 	}
+	if name == "kafka" {
+		return &usageError{"table name " + quote(name) + " is taken: _lakefeed/kafka has the embedded Kafka's log; use another --table NAME"}
+	}
 	return nil
 }
 

@@ -227,15 +227,16 @@ func TestHivePartitions(t *testing.T) {
 	lake, source := filepath.Join(dir, "lake"), filepath.Join(dir, "rows.csv")
 	var b strings.Builder
 	b.WriteString("id,place,at\n")
+	day := func(i int) string { return fmt.Sprintf("%d-%02d-%02d", 2020+i/336, 1+i/28%12, 1+i%28) }
 	places := []string{"a/b", "x=y", "50% off", `"q,r"`, "", "Köln", "a:b"}
 	for i := range 700 { // more of them than files are open at once anywhere
-		fmt.Fprintf(&b, "%d,%s,2020-%02d-%02d 10:00:00\n", i, places[i%7], 1+i%12, 1+i%28)
+		fmt.Fprintf(&b, "%d,%s,%s 10:00:00\n", i, places[i%7], day(i))
 	}
 	writeFile(t, source, b.String())
 	s := ingest(t, source, "--lake", lake, "--partition-by", "place,date(at)")
 	x := readTable(t, lake, "rows")
 	x.eachOnce(t, "id", 700)
-	if s.Total.Partitions < 400 || x.files < 400 {
+	if s.Total.Partitions != 700 || x.files < 700 {
 		t.Errorf("%d partitions in %d files: %+v", s.Total.Partitions, x.files, s)
 	}
 	for i, id := range x.columns["id"] {
@@ -244,7 +245,7 @@ func TestHivePartitions(t *testing.T) {
 		if got := x.columns["place"][i]; got.text != place || got.ok != (place != "") {
 			t.Fatalf("row %d has place %q, want %q", n, got.text, place)
 		}
-		if got, want := x.columns["at_date"][i].text, fmt.Sprintf("2020-%02d-%02d", 1+n%12, 1+n%28); got != want {
+		if got, want := x.columns["at_date"][i].text, day(n); got != want {
 			t.Fatalf("row %d has at_date %s, want %s", n, got, want)
 		}
 	}
@@ -254,7 +255,7 @@ func TestHivePartitions(t *testing.T) {
 	}
 	t.Run("duckdb", func(t *testing.T) {
 		query := strings.Replace(s.Query, "SELECT *", "SELECT count(*), count(DISTINCT id), count(DISTINCT place), count(place), count(DISTINCT at_date)", 1)
-		if diff := cmp.Diff([]any{"700", "700", "6", "600", "84"}, duck(t, query)); diff != "" {
+		if diff := cmp.Diff([]any{"700", "700", "6", "600", "700"}, duck(t, query)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", query, diff)
 		}
 	})
@@ -274,7 +275,7 @@ func TestKilled(t *testing.T) {
 		p := start(t, nil, args...)
 		target := commits(lake, "rows") + kill
 		ended := make(chan struct{})
-		go func() { p.cmd.Process.Wait(); close(ended) }()
+		go func() { p.cmd.Wait(); close(ended) }()
 		until(t, "a commit", func() bool {
 			select {
 			case <-ended:
@@ -290,7 +291,6 @@ func TestKilled(t *testing.T) {
 			p.signal(t, syscall.SIGKILL)
 			<-ended
 		}
-		p.cmd.Wait()
 		// What a reader sees in between is right, too: no row twice.
 		if exists(filepath.Join(lake, "rows")) {
 			seen := map[string]bool{}

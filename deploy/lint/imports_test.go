@@ -32,7 +32,7 @@ var arrows = map[string][]string{
 	"schema/csv":         {"schema"},
 	"schema/wire":        {"schema"},
 	"broker":             {},
-	"broker/embedded":    {},
+	"broker/embedded":    {"broker"},
 	"deploy/...":         {"..."},
 }
 
