@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -422,6 +421,3 @@ func TestDryRunPrintsCSV(t *testing.T) {
 		t.Errorf("--dry-run printed %q", r.stdout)
 	}
 }
-
-// sortedKeys is for messages.
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -274,7 +274,7 @@ func commits(lake, name string) int {
 func duck(t *testing.T, query string) []any {
 	t.Helper()
 	return python(t, `import duckdb, json, sys
-print(json.dumps([str(v) if v is not None else None for v in duckdb.sql(sys.argv[1]).fetchone()]))`, query)
+print(json.dumps([str(v) if v is not None else None for v in duckdb.sql(sys.argv[1]).fetchall()[0]]))`, query)
 }
 
 // python runs a script that prints a list as JSON.

@@ -30,7 +30,7 @@ func AppendRecord(dst []byte, cells []Cell) []byte {
 
 // AppendCell appends one cell as AppendRecord does.
 func AppendCell(dst []byte, c Cell) []byte {
-	if !(c.Quoted && schema.IsNullToken(c.Text)) && bytes.IndexAny(c.Text, ",\"\r\n") < 0 {
+	if !(c.Quoted && schema.IsNullToken(c.Text)) && !bytes.ContainsAny(c.Text, ",\"\r\n") {
 		return append(dst, c.Text...)
 	}
 	dst = append(dst, '"')
