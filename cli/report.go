@@ -133,7 +133,7 @@ func (r *report) print(g *Globals, o Output) error {
 		return writeJSON(g.stdout, r)
 	}
 	w := g.stdout
-	if r.Rows+r.Quarantined == 0 && r.Sent == 0 {
+	if r.Rows+r.Quarantined+r.Sent == 0 && r.failure() == nil {
 		fmt.Fprintf(w, "table %s: nothing new in the sources (%.1f s)\n", r.Table, r.Seconds)
 	} else {
 		fmt.Fprintf(w, "table %s: %s in %.1f s\n", r.Table, plural(r.Rows, "new row"), r.Seconds)
