@@ -25,7 +25,7 @@ func (b *bytesFlag) UnmarshalText(text []byte) error {
 			continue
 		}
 		f, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || f < 0 || f*float64(u.size) > math.MaxInt32*1024 {
+		if err != nil || !(f >= 0 && f*float64(u.size) <= math.MaxInt32*1024) {
 			break
 		}
 		*b = bytesFlag(f * float64(u.size))
@@ -52,7 +52,7 @@ func (p *percentFlag) UnmarshalText(text []byte) error {
 	if percent {
 		f /= 100
 	}
-	if err != nil || f < 0 || f > 1 {
+	if err != nil || !(f >= 0 && f <= 1) {
 		return fmt.Errorf("%q is no share: write 1%% or 0.01", text)
 	}
 	*p = percentFlag(f)
