@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 
@@ -22,6 +23,7 @@ import (
 type Globals struct {
 	LogLevel slog.Level `help:"Log messages from this level on: debug, info, warn, error." default:"warn" placeholder:"LEVEL"`
 	LogJSON  bool       `name:"log-json" help:"Log as JSON lines."`
+	Profile  string     `name:"cpu-profile" hidden:"" help:"Write a CPU profile to this file." placeholder:"FILE"`
 
 	stdin  io.Reader
 	stdout io.Writer
@@ -125,7 +127,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 		return exitUsage
 	}
-	if err := k.Run(); err != nil {
+	stop, err := c.profile()
+	if err != nil {
+		fmt.Fprintf(stderr, "lakefeed: %v\n", err)
+		return exitCode(err)
+	}
+	err = k.Run()
+	if e := stop(); err == nil {
+		err = e
+	}
+	if err != nil {
 		code := exitCode(err)
 		if code != exitInterrupted {
 			fmt.Fprintf(stderr, "lakefeed: %v\n", err)
@@ -133,6 +144,24 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return code
 	}
 	return exitDone
+}
+
+// profile starts the CPU profile that is asked for; stop ends it.
+func (g *Globals) profile() (stop func() error, err error) {
+	if g.Profile == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(g.Profile)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 // version is the module's version and the commit it was built from, where the
