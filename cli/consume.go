@@ -17,6 +17,7 @@ type consumeCommand struct {
 	Kafka `embed:""`
 	Sink
 	Output
+	Progress
 }
 
 func (c *consumeCommand) Run(ctx context.Context, g *Globals) error {
@@ -50,7 +51,7 @@ func (c *consumeCommand) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	progress := newProgress(g.stderr)
+	progress := c.Progress.start(g.stderr)
 	cons := c.consumer(conn, topic, table, progress, g)
 	if conn.embedded == nil {
 		if cons.Group = c.Group; cons.Group == "" {

@@ -26,6 +26,7 @@ type ingestCommand struct {
 	CSV
 	Sink
 	Output
+	Progress
 }
 
 // Feed are the flags that name a feed.
@@ -135,7 +136,7 @@ type ingest struct {
 
 // run produces and consumes until every row of the sources is in the lake.
 func (r *ingest) run(ctx context.Context, sources []producer.Source) error {
-	progress := newProgress(r.g.stderr)
+	progress := r.Progress.start(r.g.stderr)
 	defer progress.stop()
 	p := &producer.Producer{Config: producer.Config{
 		Client: r.conn.client, Topic: r.topic, Sources: sources, Exclusive: r.conn.embedded != nil, Follow: r.Follow, CSV: r.CSV.overrides(),

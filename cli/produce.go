@@ -18,6 +18,7 @@ type produceCommand struct {
 	Lake
 	CSV
 	Output
+	Progress
 }
 
 func (c *produceCommand) Run(ctx context.Context, g *Globals) error {
@@ -49,7 +50,7 @@ func (c *produceCommand) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	progress := newProgress(g.stderr)
+	progress := c.Progress.start(g.stderr)
 	p := &producer.Producer{Config: producer.Config{
 		Client: conn.client, Topic: topic, Sources: sources, Exclusive: conn.embedded != nil, Follow: c.Follow, CSV: c.overrides(),
 		HeadersEvery: c.Every, Events: progress.producer(), Log: g.logger(),

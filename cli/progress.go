@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"sync"
@@ -11,34 +12,79 @@ import (
 	"lakefeed/schema"
 )
 
-// progressEvery is how often a run says where it is.
+// progressEvery is how often a run says where it is when it does not draw bars.
 const progressEvery = 10 * time.Second
 
-// progress listens to what producer and consumer do, counts it, and says where
-// the run is every ten seconds.
-type progress struct {
-	out io.Writer
+// Progress is the flag of commands that take a while.
+type Progress struct {
+	Progress string `help:"Show progress as ${enum}. auto: bars on a terminal, else a line every 10 s." enum:"auto,bar,line,json,none" default:"auto" placeholder:"HOW"`
+}
 
+// view shows a run's progress. Its methods are called one at a time.
+type view interface {
+	sent(producer.SentInfo)  // rows of an object were acknowledged
+	show(standing)           // at each tick
+	say(line string)         // one line of talk, without line end
+	every() time.Duration    // between ticks
+	close(standing standing) // after the last
+}
+
+// standing is where a run is.
+type standing struct {
+	Seconds     float64 `json:"seconds"`
+	Sent        int64   `json:"rows_sent"`
+	BytesSent   int64   `json:"bytes_sent"` // of the sources
+	Rows        int64   `json:"rows_committed"`
+	Quarantined int64   `json:"rows_quarantined"`
+	Rescued     int64   `json:"cells_rescued"`
+	Commits     int64   `json:"commits"`
+}
+
+// progress listens to what producer and consumer do, counts it, and shows it.
+type progress struct {
 	mu     sync.Mutex
+	view   view
 	began  time.Time
-	sent   int64
+	now    standing
 	commit consumer.Commit // sums over all
-	count  int64           // commits
 
 	commits chan struct{} // has an element when there was a commit since it was last read
 	done    chan struct{}
 	wait    sync.WaitGroup
 }
 
-func newProgress(out io.Writer) *progress {
-	p := &progress{out: out, began: time.Now(), done: make(chan struct{}), commits: make(chan struct{}, 1)}
+// start shows progress on out until stop.
+func (p Progress) start(out io.Writer) *progress {
+	return newProgress(p.view(out))
+}
+
+func (p Progress) view(out io.Writer) view {
+	switch p.Progress {
+	case "bar":
+		return newBars(out)
+	case "json":
+		return &jsonView{json.NewEncoder(out)}
+	case "none":
+		return &lineView{out: out, quiet: true}
+	case "auto":
+		if isTerminal(out) {
+			return newBars(out)
+		}
+	}
+	return &lineView{out: out}
+}
+
+func newProgress(v view) *progress {
+	p := &progress{view: v, began: time.Now(), done: make(chan struct{}), commits: make(chan struct{}, 1)}
 	p.wait.Go(func() {
-		tick := time.NewTicker(progressEvery)
+		tick := time.NewTicker(v.every())
 		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
-				p.line()
+				p.mu.Lock()
+				p.view.show(p.standing())
+				p.mu.Unlock()
 			case <-p.done:
 				return
 			}
@@ -47,37 +93,37 @@ func newProgress(out io.Writer) *progress {
 	return p
 }
 
+// stop shows where the run ended.
 func (p *progress) stop() {
 	close(p.done)
 	p.wait.Wait()
-}
-
-func (p *progress) line() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprintf(p.out, "%4.0fs  sent %s, in the lake %s", time.Since(p.began).Seconds(), plural(p.sent, "row"), plural(p.commit.Rows, "row"))
-	if p.commit.Rescued > 0 {
-		fmt.Fprintf(p.out, ", %s rescued", plural(p.commit.Rescued, "cell"))
-	}
-	if p.commit.Quarantined > 0 {
-		fmt.Fprintf(p.out, ", %s quarantined", plural(p.commit.Quarantined, "row"))
-	}
-	fmt.Fprintln(p.out)
+	p.view.close(p.standing())
 }
 
-// say prints one line of talk.
+// standing is where the run is. The caller has the lock.
+func (p *progress) standing() standing {
+	p.now.Seconds = time.Since(p.began).Seconds()
+	p.now.Rows, p.now.Quarantined, p.now.Rescued = p.commit.Rows, p.commit.Quarantined, p.commit.Rescued
+	return p.now
+}
+
+// say shows one line of talk.
 func (p *progress) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprintf(p.out, format+"\n", args...)
+	p.view.say(fmt.Sprintf(format, args...))
 }
 
 func (p *progress) producer() producer.Events {
 	return producer.Events{
 		Sent: func(s producer.SentInfo) {
 			p.mu.Lock()
-			p.sent += s.Rows
-			p.mu.Unlock()
+			defer p.mu.Unlock()
+			p.now.Sent += s.Rows
+			p.now.BytesSent += s.Bytes
+			p.view.sent(s)
 		},
 		Warning: func(w producer.Warning) { p.say("warning: %s: %s", objectName(w.URI), w.Message) },
 		Info:    func(w producer.Warning) { p.say("%s: %s", objectName(w.URI), w.Message) },
@@ -88,7 +134,7 @@ func (p *progress) consumer() consumer.Events {
 	return consumer.Events{
 		Committed: func(c consumer.Commit) {
 			p.mu.Lock()
-			p.count++
+			p.now.Commits++
 			p.commit.Rows += c.Rows
 			p.commit.Quarantined += c.Quarantined
 			p.commit.Rescued += c.Rescued
@@ -133,4 +179,47 @@ func witness(w schema.Witness) string {
 		return ""
 	}
 	return fmt.Sprintf(" (%s:%d %q)", objectName(w.Source), w.Line, w.Text)
+}
+
+// lineView prints a line now and then: for logs and pipes.
+type lineView struct {
+	out   io.Writer
+	quiet bool // talk only
+}
+
+func (v *lineView) sent(producer.SentInfo) {}
+func (v *lineView) every() time.Duration   { return progressEvery }
+func (v *lineView) say(line string)        { fmt.Fprintln(v.out, line) }
+func (v *lineView) close(standing)         {}
+
+func (v *lineView) show(s standing) {
+	if !v.quiet {
+		fmt.Fprintf(v.out, "%4.0fs  sent %s, %s\n", s.Seconds, plural(s.Sent, "row"), s.lake())
+	}
+}
+
+// lake says what has come to the lake.
+func (s standing) lake() string {
+	text := "in the lake " + plural(s.Rows, "row")
+	if s.Rescued > 0 {
+		text += ", " + plural(s.Rescued, "cell") + " rescued"
+	}
+	if s.Quarantined > 0 {
+		text += ", " + plural(s.Quarantined, "row") + " quarantined"
+	}
+	return text
+}
+
+// jsonView prints a JSON object a line, for programs. Talk is in "message".
+type jsonView struct{ out *json.Encoder }
+
+func (v *jsonView) sent(producer.SentInfo) {}
+func (v *jsonView) every() time.Duration   { return time.Second }
+func (v *jsonView) show(s standing)        { v.out.Encode(s) }
+func (v *jsonView) close(s standing)       { v.out.Encode(s) }
+
+func (v *jsonView) say(line string) {
+	v.out.Encode(struct {
+		Message string `json:"message"`
+	}{line})
 }

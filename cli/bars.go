@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path"
+	"sync/atomic"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"lakefeed/producer"
+)
+
+// bars draws a bar for each source that is being sent, and a line with the
+// totals below them. It draws no colours.
+type bars struct {
+	progress *mpb.Progress
+	total    *mpb.Bar
+	now      atomic.Pointer[standing] // read by the goroutine that draws
+	sources  map[string]*bar
+}
+
+// bar is that of one source.
+type bar struct {
+	*mpb.Bar
+	rows atomic.Int64
+}
+
+// shownBars is how many sources have a bar at a time. The others are in the
+// totals.
+const shownBars = 8
+
+func isTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+}
+
+func newBars(out io.Writer) *bars {
+	b := &bars{sources: map[string]*bar{}}
+	b.now.Store(&standing{})
+	b.progress = mpb.New(mpb.WithOutput(out), mpb.WithWidth(80), mpb.WithRefreshRate(b.every()), mpb.WithAutoRefresh())
+	// The totals stand last, whatever number of bars comes.
+	b.total = b.progress.New(1, mpb.NopStyle(), mpb.BarPriority(math.MaxInt32), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string {
+		return b.now.Load().line()
+	})))
+	return b
+}
+
+// line is the totals in less than 80 columns, as long as the numbers allow.
+func (s *standing) line() string {
+	rate := int64(0)
+	if s.Seconds > 0 {
+		rate = int64(float64(s.Sent) / s.Seconds)
+	}
+	text := fmt.Sprintf("%3.0fs  %s sent (%s/s), %s in the lake", s.Seconds, countText(s.Sent), countText(rate), countText(s.Rows))
+	if s.Rescued > 0 {
+		text += ", " + countText(s.Rescued) + " rescued"
+	}
+	if s.Quarantined > 0 {
+		text += ", " + countText(s.Quarantined) + " quarantined"
+	}
+	return text
+}
+
+func (b *bars) every() time.Duration { return 200 * time.Millisecond }
+
+func (b *bars) sent(s producer.SentInfo) {
+	own := b.sources[s.URI]
+	if own == nil {
+		if len(b.sources) >= shownBars {
+			return
+		}
+		own = b.add(s)
+	}
+	own.rows.Add(s.Rows)
+	own.SetCurrent(s.Offset)
+	if s.Size >= 0 && s.Offset >= s.Size {
+		own.SetTotal(s.Offset, true)
+		delete(b.sources, s.URI)
+	}
+}
+
+// add makes a source's bar; one whose size is not known counts bytes only.
+func (b *bars) add(s producer.SentInfo) *bar {
+	own := &bar{}
+	name := decor.Name(shortName(path.Base(objectName(s.URI))), decor.WC{W: 24, C: decor.DindentRight})
+	rows := decor.Any(func(decor.Statistics) string { return " " + plural(own.rows.Load(), "row") })
+	if s.Size < 0 {
+		own.Bar = b.progress.New(0, mpb.NopStyle(), mpb.BarRemoveOnComplete(),
+			mpb.PrependDecorators(name, decor.CurrentKiloByte("% .1f"), rows))
+	} else {
+		own.Bar = b.progress.New(s.Size, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"), mpb.BarRemoveOnComplete(),
+			mpb.PrependDecorators(name), mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), rows, decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 7})))
+	}
+	b.sources[s.URI] = own
+	return own
+}
+
+// shortName cuts a name in its middle.
+func shortName(name string) string {
+	r := []rune(name)
+	if len(r) <= 22 {
+		return name
+	}
+	return string(r[:10]) + "…" + string(r[len(r)-11:])
+}
+
+func (b *bars) say(line string) { fmt.Fprintln(b.progress, line) }
+func (b *bars) show(s standing) { b.now.Store(&s) }
+
+// close takes the bars away: the summary comes in their place.
+func (b *bars) close(standing) {
+	for _, own := range b.sources {
+		own.Abort(true)
+	}
+	b.total.Abort(true)
+	b.progress.Wait()
+}
