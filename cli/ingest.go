@@ -53,12 +53,15 @@ func (c *ingestCommand) Run(ctx context.Context, g *Globals) error {
 	if err := c.names(c.Sources); err != nil {
 		return err
 	}
-	c.Memory.limitRuntime()
-	store, err := c.store()
+	if _, err := c.shape().Sources(); err != nil {
+		return &usageError{err.Error()}
+	}
+	sources, err := c.sources(c.Sources, g.stdin)
 	if err != nil {
 		return err
 	}
-	sources, err := c.sources(c.Sources, g.stdin)
+	c.Memory.limitRuntime()
+	store, err := c.store()
 	if err != nil {
 		return err
 	}

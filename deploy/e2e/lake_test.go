@@ -40,8 +40,15 @@ type table struct {
 	rescued []map[string]string // by row, nil for none
 }
 
+// tester is what reading a table needs of a test, or of a script.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // dataFiles lists what a reader of the Hive family takes for the table's data.
-func dataFiles(t *testing.T, folder string) []string {
+func dataFiles(t tester, folder string) []string {
 	t.Helper()
 	var files []string
 	err := filepath.WalkDir(folder, func(name string, d fs.DirEntry, err error) error {
@@ -63,7 +70,7 @@ func dataFiles(t *testing.T, folder string) []string {
 }
 
 // readTable reads a table of a lake with arrow-go.
-func readTable(t *testing.T, lake, name string) *table {
+func readTable(t tester, lake, name string) *table {
 	t.Helper()
 	folder := filepath.Join(lake, name)
 	out := &table{columns: map[string][]cell{}, types: map[string]string{}}
@@ -79,7 +86,7 @@ func readTable(t *testing.T, lake, name string) *table {
 	return out
 }
 
-func (x *table) read(t *testing.T, name, partition string) {
+func (x *table) read(t tester, name, partition string) {
 	t.Helper()
 	f, err := file.OpenParquetFile(name, false)
 	if err != nil {
@@ -139,7 +146,7 @@ func (x *table) read(t *testing.T, name, partition string) {
 }
 
 // typed fails when two files have one column in two types.
-func (x *table) typed(t *testing.T, name, typ string) {
+func (x *table) typed(t tester, name, typ string) {
 	t.Helper()
 	if before, seen := x.types[name]; seen && before != typ {
 		t.Fatalf("column %s is %s in one file and %s in another", name, before, typ)
