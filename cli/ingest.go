@@ -43,6 +43,7 @@ type Sink struct {
 	FlushSize   bytesFlag     `help:"Commit after so many bytes of rows' text." default:"64MB" placeholder:"SIZE"`
 	FlushEvery  time.Duration `help:"Commit after so long at the latest." default:"60s"`
 	Memory      bytesFlag     `help:"Bound of all buffers of the process." default:"256MiB" placeholder:"SIZE"`
+	OnDataLoss  string        `help:"When the topic has lost rows that the lake needs: ${enum}. record writes down in the lake what is lost and goes on." enum:"halt,record" default:"halt"`
 	MaxRejects  percentFlag   `name:"quarantine-max-share" help:"Exit with 3 when more than this share of a run's rows went into quarantine." default:"1%" placeholder:"SHARE"`
 }
 
@@ -248,8 +249,16 @@ func (r *ingest) ends(ctx context.Context) (map[int]int64, error) {
 func (s *Sink) consumer(conn *connection, topic broker.Topic, table *sink.Table, progress *progress, g *Globals) *consumer.Consumer {
 	return &consumer.Consumer{
 		Client: conn.client, Topic: topic, Table: table, FlushBytes: int(s.FlushSize), FlushEvery: s.FlushEvery, Memory: int(s.Memory), Meta: s.Meta,
+		OnDataLoss: s.dataLoss(), AdoptNewLog: conn.embedded != nil,
 		Events: progress.consumer(), Log: g.logger(),
 	}
+}
+
+func (s *Sink) dataLoss() consumer.DataLoss {
+	if s.OnDataLoss == "record" {
+		return consumer.Record
+	}
+	return consumer.Halt
 }
 
 // sortedKeys is a map's keys in order.

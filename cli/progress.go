@@ -47,6 +47,8 @@ type progress struct {
 	began  time.Time
 	now    standing
 	commit consumer.Commit // sums over all
+	// conflicts has the streams of which rows came after their end.
+	conflicts map[schema.StreamID]bool
 
 	commits chan struct{} // has an element when there was a commit since it was last read
 	done    chan struct{}
@@ -75,7 +77,7 @@ func (p Progress) view(out io.Writer) view {
 }
 
 func newProgress(v view) *progress {
-	p := &progress{view: v, began: time.Now(), done: make(chan struct{}), commits: make(chan struct{}, 1)}
+	p := &progress{view: v, began: time.Now(), done: make(chan struct{}), commits: make(chan struct{}, 1), conflicts: map[schema.StreamID]bool{}}
 	p.wait.Go(func() {
 		tick := time.NewTicker(v.every())
 		defer tick.Stop()
@@ -158,7 +160,29 @@ func (p *progress) consumer() consumer.Events {
 			}
 		},
 		Conflict: func(partition int, offset int64, stream schema.StreamID, row int64) {
-			p.say("warning: topic partition %d, offset %d: row %d of stream %s comes after the stream's end and was left out", partition, offset, row, stream)
+			p.mu.Lock()
+			told := p.conflicts[stream]
+			p.conflicts[stream] = true
+			p.mu.Unlock()
+			if !told { // the first of each stream
+				p.say("warning: topic partition %d, offset %d: row %d of stream %s comes after the stream's end and was left out, as others of it may be", partition, offset, row, stream)
+			}
+		},
+		Reset: func(partition int, from, to string) {
+			p.say("topic partition %d: the topic is another than before (id %s, was %s): going on with it, and leaving out rows that are in the lake", partition, to, from)
+		},
+		Rewound: func(partition int, from, to int64) {
+			p.say("warning: topic partition %d: the log has lost messages, going on at offset %d instead of %d; what was lost of them that was not in the lake has to be sent again", partition, to, from)
+		},
+		Gap: func(g consumer.Gap) {
+			if len(g.Files) > 0 {
+				p.say("warning: topic partition %d: %s in %s vanished and cannot be made again, which the lake has on record", g.Partition, plural(g.Rows, "row"), plural(int64(len(g.Files)), "file"))
+				return
+			}
+			p.say("warning: topic partition %d: offsets %d to %d were removed from the topic before they reached the lake, which has it on record", g.Partition, g.From, g.To-1)
+		},
+		Repaired: func(partition int, seq int64, files []string) {
+			p.say("topic partition %d: %s of record %d had vanished and were made again from the topic", partition, plural(int64(len(files)), "file"), seq)
 		},
 		Unverified: func(partition int, offset int64) {
 			p.say("warning: topic partition %d: the message at offset %d, the last in the lake, is gone from the log: that it is the same log could not be checked", partition, offset)

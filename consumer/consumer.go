@@ -101,8 +101,9 @@ func (c *Consumer) Validate() error {
 }
 
 // Drain tells a consumer that is running to stop once the lake has every
-// message below the offset given for each topic partition. Topic partitions
-// that are not named have nothing to reach.
+// message below the offset given for each topic partition, whichever member of
+// the group takes them: until then it keeps its own, and takes over those of
+// members that leave. Topic partitions that are not named have nothing to reach.
 func (c *Consumer) Drain(upTo map[int]int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +142,10 @@ func (c *Consumer) Run(ctx context.Context) error {
 	var done error
 	err := c.Client.Group(run, broker.GroupConfig{ID: c.Group, Topic: c.Topic.Name}, func(generation context.Context, g broker.Generation) error {
 		err := c.work(ctx, generation, g.Partitions, g.Commit)
-		if err == nil { // drained
+		if err == nil {
+			err = c.drained(generation)
+		}
+		if err == nil {
 			stop()
 			return nil
 		}
@@ -161,6 +165,32 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// drainPoll is how often a member that has drained its topic partitions looks at
+// those of the others.
+const drainPoll = 500 * time.Millisecond
+
+// drained waits until the lake has all that is to be drained.
+func (c *Consumer) drained(ctx context.Context) error {
+	for p := 0; p < c.Topic.Partitions; {
+		target, _ := c.target(p)
+		state, err := c.Table.Chain(p).Open(ctx)
+		var lost *sink.LostError
+		switch {
+		case err == nil && state.To >= target || target == 0:
+			p++
+			continue
+		case err != nil && !errors.As(err, &lost): // lost files are for the owner to mend
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(drainPoll):
+		}
+	}
+	return nil
 }
 
 // work runs one worker for each topic partition. process is the context of the

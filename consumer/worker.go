@@ -84,31 +84,48 @@ func (w *worker) own(ctx context.Context) error {
 	if err := w.open(ctx); err != nil {
 		return err
 	}
+	steady, release := outlast(ctx)
+	defer release()
 	for {
 		target, draining := w.c.target(w.partition)
 		if draining && w.position >= target {
-			return w.stop(ctx)
+			return w.stop(steady)
 		}
 		if ctx.Err() != nil {
 			if w.process.Err() == nil {
 				return ctx.Err() // the topic partition is another's now: what was read is dropped
 			}
-			grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainGrace)
-			defer cancel()
-			if err := w.stop(grace); err != nil {
+			if err := w.stop(steady); err != nil {
 				return err
 			}
 			return ctx.Err()
 		}
 		if w.due() {
-			if err := w.flush(ctx); err != nil {
+			if err := w.flush(steady); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := w.read(ctx, draining); err != nil && ctx.Err() == nil {
+		if err := w.read(ctx, steady, draining); err != nil {
 			return err
 		}
+	}
+}
+
+// outlast is a context for what must not stop half-way when ctx ends: a message
+// that is taken into the batch, and a commit. It ends drainGrace after ctx.
+func outlast(ctx context.Context) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(drainGrace):
+			cancel()
+		case <-out.Done():
+		}
+	})
+	return out, func() {
+		stop()
+		cancel()
 	}
 }
 
@@ -194,12 +211,12 @@ func (w *worker) limits() (size int, every time.Duration) {
 	return size, every
 }
 
-// read fetches once and takes the messages. It commits the batch first when
-// there is no memory for more.
-func (w *worker) read(ctx context.Context, draining bool) error {
+// read fetches once and takes the messages, or nothing when ctx ends. It commits
+// the batch first when there is no memory for more.
+func (w *worker) read(ctx, steady context.Context, draining bool) error {
 	if wait := w.c.budget.take(fetchBytes); wait != nil {
 		if w.position > w.draft.From() {
-			return w.flush(ctx)
+			return w.flush(steady)
 		}
 		select {
 		case <-wait:
@@ -209,7 +226,7 @@ func (w *worker) read(ctx context.Context, draining bool) error {
 	}
 	w.reserved += fetchBytes
 	wait := 500 * time.Millisecond
-	if draining {
+	if draining || w.c.Group == "" { // the broker is near: let no end of the sources wait for it
 		wait = 50 * time.Millisecond
 	}
 	if !w.since.IsZero() {
@@ -222,12 +239,15 @@ func (w *worker) read(ctx context.Context, draining bool) error {
 		w.outside = true
 		return errAgain
 	}
+	if err != nil && ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	w.outside = false
 	before := w.batch.bytes
-	err = w.take(ctx)
+	err = w.take(steady)
 	// What the fetch did not bring goes back to the budget.
 	unused := fetchBytes - min(fetchBytes, max(0, w.batch.bytes-before))
 	w.c.budget.give(min(unused, w.reserved))

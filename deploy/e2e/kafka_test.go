@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/segmentio/kafka-go"
+
 	"lakefeed/broker/embedded"
 )
 
@@ -95,4 +97,38 @@ func TestUnreachableBrokers(t *testing.T) {
 	writeFile(t, source, rowsHeader+rowsCSV(0, 3))
 	// Port 1 of the loopback: nothing listens there.
 	exits(t, 6, "ingest", source, "--lake", filepath.Join(dir, "lake"), "--brokers", "127.0.0.1:1")
+}
+
+// A topic that was deleted and made again is not gone on with until somebody says
+// so; then the rows that come again are left out.
+func TestTopicMadeAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	lake, source, brokers := filepath.Join(dir, "lake"), filepath.Join(dir, "rows.csv"), strings.Join(b.Addrs(), ",")
+	writeFile(t, source, rowsHeader+rowsCSV(0, 500))
+	args := []string{source, "--lake", lake, "--brokers", brokers}
+	ingest(t, args...)
+	client := &kafka.Client{Addr: kafka.TCP(b.Addrs()...)}
+	if r, err := client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{"rows"}}); err != nil || r.Errors["rows"] != nil {
+		t.Fatal(err, r)
+	}
+	appendFile(t, source, rowsCSV(500, 600))
+	r := exits(t, 4, append([]string{"ingest"}, args...)...)
+	if !strings.Contains(r.stderr, "adopt-topic") {
+		t.Errorf("another topic: %v", r)
+	}
+	readTable(t, lake, "rows").eachOnce(t, "id", 500)
+	adopt := []string{"adopt-topic", "rows", "--lake", lake, "--brokers", brokers}
+	for range 2 { // it may be said again
+		ok(t, adopt...)
+	}
+	if s := ingest(t, args...); s.Rows != 100 || s.Duplicates == 0 {
+		t.Errorf("after the topic was adopted: %+v", s)
+	}
+	readTable(t, lake, "rows").eachOnce(t, "id", 600)
 }
