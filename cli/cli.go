@@ -17,12 +17,15 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"lakefeed/schema/fault"
 )
 
 // Globals are the flags that every command has.
 type Globals struct {
 	LogLevel slog.Level `help:"Log messages from this level on: debug, info, warn, error." default:"warn" placeholder:"LEVEL"`
 	LogJSON  bool       `name:"log-json" help:"Log as JSON lines."`
+	Fault    string     `hidden:"" help:"Fail or die at a point, for tests." placeholder:"POINT:N:ACTION"`
 	Profile  string     `name:"cpu-profile" hidden:"" help:"Write a CPU profile to this file." placeholder:"FILE"`
 
 	stdin  io.Reader
@@ -127,6 +130,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			fmt.Fprintf(stderr, "lakefeed: see lakefeed %s --help\n", strings.TrimSpace(parse.Context.Command()))
 		}
 		return exitUsage
+	}
+	if c.Fault != "" {
+		hook, err := fault.Parse(c.Fault)
+		if err != nil {
+			fmt.Fprintf(stderr, "lakefeed: %v\n", err)
+			return exitUsage
+		}
+		k.BindTo(fault.With(ctx, hook), (*context.Context)(nil))
 	}
 	stop, err := c.profile()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"lakefeed/broker"
 	"lakefeed/schema"
+	"lakefeed/schema/fault"
 	"lakefeed/schema/wire"
 	"lakefeed/sink"
 )
@@ -330,6 +331,9 @@ func (w *worker) flush(ctx context.Context) error {
 	began := w.c.Now()
 	if w.lastSet {
 		w.print, w.lastSet = fingerprint(&w.last), false
+	}
+	if err := fault.At(ctx, fault.BatchTaken); err != nil {
+		return err
 	}
 	if err := w.checkTopic(ctx); err != nil {
 		return err

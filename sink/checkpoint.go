@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lakefeed/schema"
+	"lakefeed/schema/fault"
 )
 
 // checkpointObject is a chain's state behind a record. It can be made again from
@@ -215,7 +216,14 @@ func (c *Chain) Checkpoint(ctx context.Context) error {
 	if c.state.Seq < 0 || c.state.Seq == c.checkpointed {
 		return nil
 	}
-	if err := c.writeCheckpoint(ctx); err != nil {
+	err := fault.At(ctx, fault.CheckpointWrite)
+	if err == nil {
+		err = c.writeCheckpoint(ctx)
+	}
+	if err == nil {
+		err = fault.At(ctx, fault.CheckpointWritten)
+	}
+	if err != nil {
 		return fmt.Errorf("checkpoint %s at record %d: %w", c, c.state.Seq, err)
 	}
 	c.table.events.checkpointed(c.partition, c.state.Seq)

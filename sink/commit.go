@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"lakefeed/schema/fault"
 )
 
 // Commit is what a batch is besides its draft.
@@ -81,6 +83,9 @@ func (c *Chain) append(ctx context.Context, r *Record) (Outcome, error) {
 	}
 	// From here on the chain may be anywhere, until the record is published.
 	c.ready = false
+	if err := fault.At(ctx, fault.RecordCreate); err != nil {
+		return Undecided, err
+	}
 	found, err := c.decide(ctx, r, body)
 	switch {
 	case err != nil:
@@ -90,6 +95,9 @@ func (c *Chain) append(ctx context.Context, r *Record) (Outcome, error) {
 	case found.Attempt != r.Attempt:
 		c.discard(ctx, r)
 		return Lost, nil
+	}
+	if err := fault.At(ctx, fault.RecordCreated); err != nil {
+		return Undecided, err
 	}
 	if err := c.publish(ctx, found); err != nil {
 		return Undecided, err

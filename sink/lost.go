@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"lakefeed/schema/fault"
 )
 
 // LostError says that files which a chain's last record lists are neither staged
@@ -71,7 +73,13 @@ func (e *LostError) Because(reason error) *LostError {
 func (c *Chain) publish(ctx context.Context, r *Record) error {
 	lost := &LostError{Table: c.table.name, Topic: c.table.topic, Partition: c.partition, Seq: r.Seq}
 	for f := range r.Added() {
+		if err := fault.At(ctx, fault.FilePublish); err != nil {
+			return fmt.Errorf("publish record %d: %w", r.Seq, err)
+		}
 		err := c.retry(ctx, func() error { return c.table.store.Publish(ctx, f.Staged) }, ErrLost)
+		if err == nil {
+			err = fault.At(ctx, fault.FilePublished)
+		}
 		switch {
 		case err == nil:
 		case errors.Is(err, ErrLost):

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"lakefeed/schema/fault"
 )
 
 // Projector keeps a table's catalog up to date with its chains. Each update
@@ -97,6 +99,9 @@ func (c *Catalog) addAll(files []File) {
 // now.
 func (p *Projector) Write(ctx context.Context) (Catalog, error) {
 	c, err := p.Catalog(ctx)
+	if err == nil {
+		err = fault.At(ctx, fault.CatalogWrite)
+	}
 	if err != nil {
 		return c, err
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"lakefeed/schema"
+	"lakefeed/schema/fault"
 )
 
 // SchemaLog is the log of the versions of a table's columns: 1, 2, 3… without a
@@ -101,7 +102,13 @@ func (l *SchemaLog) Append(ctx context.Context, s *schema.Schema) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", key, err)
 	}
+	if err := fault.At(ctx, fault.SchemaAppend); err != nil {
+		return fmt.Errorf("append schema version %d of %s: %w", s.Version, l.table.name, err)
+	}
 	err = l.table.create(ctx, key, b)
+	if err == nil {
+		err = fault.At(ctx, fault.SchemaAppended)
+	}
 	if errors.Is(err, ErrExists) {
 		// Our own, when the answer to a first try was lost; or another's that is equal.
 		have, getErr := l.table.store.Get(ctx, key)

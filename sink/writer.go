@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"lakefeed/schema"
+	"lakefeed/schema/fault"
 )
 
 // Records is one batch of a topic partition, typed: what is to be committed as
@@ -116,6 +117,9 @@ func (w *Writer) stage(ctx context.Context, d *Draft, r *Records) (files []File,
 				return files, err
 			}
 			files = append(files, file)
+			if err := fault.At(ctx, fault.FileStaged); err != nil {
+				return files, err
+			}
 		}
 	}
 	if len(r.Quarantine) > 0 && d.repair.wants(Quarantine, nil) {
@@ -139,6 +143,9 @@ func (w *Writer) put(ctx context.Context, table string, d *Draft, r *Records, ma
 	body := bytes.NewReader(w.body.Bytes())
 	if err := Verify(body, int64(w.body.Len()), made, false); err != nil {
 		return File{}, fmt.Errorf("verify %s before it is stored: %w", key, err)
+	}
+	if err := fault.At(ctx, fault.FileStage); err != nil {
+		return File{}, err
 	}
 	staged, err := w.Table.store.Stage(ctx, key, body)
 	if err != nil {

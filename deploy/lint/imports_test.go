@@ -23,14 +23,15 @@ import (
 var arrows = map[string][]string{
 	".":                  {"cli"},
 	"cli/...":            {"cli/...", "producer/...", "consumer/...", "broker/...", "sink/...", "schema/..."},
-	"producer/...":       {"producer", "broker", "schema/wire", "schema/csv", "schema"},
-	"consumer":           {"broker", "schema", "schema/wire", "consumer/transform", "sink"},
+	"producer/...":       {"producer", "broker", "schema/wire", "schema/csv", "schema/fault", "schema"},
+	"consumer":           {"broker", "schema", "schema/wire", "schema/fault", "consumer/transform", "sink"},
 	"consumer/transform": {"schema"},
-	"sink":               {"schema"},
+	"sink":               {"schema", "schema/fault"},
 	"sink/...":           {"sink", "schema"}, // an edge, or the conformance suites
 	"schema":             {},
 	"schema/csv":         {"schema"},
 	"schema/wire":        {"schema"},
+	"schema/fault":       {},
 	"broker":             {},
 	"broker/embedded":    {"broker"},
 	"deploy/...":         {"..."},
@@ -77,6 +78,7 @@ var fencedInTests = []string{
 var only = map[string][]string{
 	"schema":             {},
 	"schema/csv":         {"golang.org/x/text"},
+	"schema/fault":       {},
 	"schema/wire":        {"github.com/zeebo/xxh3"},
 	"consumer/transform": {"github.com/expr-lang/expr"},
 	"sink/mem":           {},

@@ -1,0 +1,111 @@
+// Package fault has named points in the way of the data at which a test can make
+// a run fail or die. Without a hook in the context a point does nothing.
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Points are all points, in the order in which a row passes them. Each stands
+// between two steps of which the second can be missing after a crash.
+var Points = []string{
+	ClaimWrite, ClaimWritten, BatchSend, BatchSent, ProgressWrite, ProgressWritten, EndSend, EndSent,
+	BatchTaken, SchemaAppend, SchemaAppended, FileStage, FileStaged, RecordCreate, RecordCreated,
+	FilePublish, FilePublished, CheckpointWrite, CheckpointWritten, CatalogWrite,
+}
+
+// The points. What is named in the past tense was done, the others are about to
+// be.
+const (
+	ClaimWrite        = "claim-write"      // of an object, into the progress topic
+	ClaimWritten      = "claim-written"    //
+	BatchSend         = "batch-send"       // of rows
+	BatchSent         = "batch-sent"       // and acknowledged
+	ProgressWrite     = "progress-write"   // of a stream
+	ProgressWritten   = "progress-written" //
+	EndSend           = "end-send"         // of a stream
+	EndSent           = "end-sent"         //
+	BatchTaken        = "batch-taken"      // rows are typed, and nothing of them is stored
+	SchemaAppend      = "schema-append"    // a version
+	SchemaAppended    = "schema-appended"  //
+	FileStage         = "file-stage"       // one data file, invisible
+	FileStaged        = "file-staged"      //
+	RecordCreate      = "record-create"    // the commit
+	RecordCreated     = "record-created"   //
+	FilePublish       = "file-publish"     // one data file, visible
+	FilePublished     = "file-published"   //
+	CheckpointWrite   = "checkpoint-write" // of a chain
+	CheckpointWritten = "checkpoint-written"
+	CatalogWrite      = "catalog-write" // the projection
+)
+
+// Hook is called at a point; its error is that of the step there.
+type Hook func(point string) error
+
+type key struct{}
+
+// With gives a context whose points call a hook.
+func With(ctx context.Context, h Hook) context.Context { return context.WithValue(ctx, key{}, h) }
+
+// At is a point.
+func At(ctx context.Context, point string) error {
+	if h, _ := ctx.Value(key{}).(Hook); h != nil {
+		return h(point)
+	}
+	return nil
+}
+
+// Err is what a point fails with.
+var Err = errors.New("fault injected")
+
+// Parse makes a hook of POINT:N:ACTION. The point's N-th passing, counted from 1,
+// fails with Err (action fail), or kills the process as kill -9 does (kill).
+func Parse(spec string) (Hook, error) {
+	part := strings.Split(spec, ":")
+	if len(part) != 3 {
+		return nil, fmt.Errorf("fault %q is not POINT:N:ACTION", spec)
+	}
+	n, err := strconv.Atoi(part[1])
+	if err != nil || n < 1 {
+		return nil, fmt.Errorf("fault %q: %q is no number above 0", spec, part[1])
+	}
+	var act func() error
+	switch part[2] {
+	case "fail":
+		act = func() error { return fmt.Errorf("%w at %s", Err, part[0]) }
+	case "kill":
+		act = func() error {
+			self, err := os.FindProcess(os.Getpid())
+			if err == nil {
+				err = self.Kill()
+			}
+			if err != nil {
+				return err
+			}
+			select {} // the signal is on its way
+		}
+	default:
+		return nil, fmt.Errorf("fault %q: %q is neither fail nor kill", spec, part[2])
+	}
+	var mu sync.Mutex
+	passed := 0
+	return func(point string) error {
+		if point != part[0] {
+			return nil
+		}
+		mu.Lock()
+		passed++
+		now := passed
+		mu.Unlock()
+		if now == n {
+			return act()
+		}
+		return nil
+	}, nil
+}
