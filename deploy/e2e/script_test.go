@@ -33,7 +33,11 @@ import (
 //	cat FILE… TO             put files together
 //	rewrite FILE OLD NEW     change the file's text
 //	rmtree FOLDER            remove a folder
+//
+// What it says when CODE is not 0 is in testdata/errors.golden.
 func TestScripts(t *testing.T) {
+	said := loadGoldens(t, filepath.Join("testdata", "errors.golden"))
+	t.Cleanup(func() { said.finish(t) })
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
@@ -41,7 +45,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"lakefeed": func(ts *testscript.TestScript, _ bool, args []string) { runScripted(ts, args) },
+			"lakefeed": func(ts *testscript.TestScript, _ bool, args []string) { runScripted(ts, said, args) },
 			"table": func(ts *testscript.TestScript, _ bool, args []string) {
 				fmt.Fprint(ts.Stdout(), strings.Join(scriptTable(ts, args[0]).lines(), ""))
 			},
@@ -85,7 +89,7 @@ func TestScripts(t *testing.T) {
 }
 
 // runScripted runs lakefeed in the script's folder.
-func runScripted(ts *testscript.TestScript, args []string) {
+func runScripted(ts *testscript.TestScript, said *goldens, args []string) {
 	code := 0
 	err := ts.Exec(binary, args[1:]...)
 	var exit *exec.ExitError
@@ -96,6 +100,9 @@ func runScripted(ts *testscript.TestScript, args []string) {
 	}
 	if code != number(ts, args[0]) {
 		ts.Fatalf("exit %d, want %s\n%s%s", code, args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+	if code != 0 {
+		said.check(ts, ts.ReadFile("stderr"))
 	}
 }
 
@@ -166,3 +173,5 @@ func pack(ts *testscript.TestScript, name string) {
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(name), out.Bytes(), 0o666))
 }
+
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

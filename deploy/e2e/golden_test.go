@@ -1,0 +1,97 @@
+package e2e
+
+import (
+	"flag"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rogpeppe/go-internal/txtar"
+)
+
+var update = flag.Bool("update", false, "write testdata/errors.golden anew")
+
+// goldens are what lakefeed says on standard error when it does not exit with 0,
+// in every script: written once, for the reader, and read again whenever it
+// changes.
+type goldens struct {
+	file string
+	want map[string]string
+
+	mu   sync.Mutex
+	runs map[string]int // by script
+	got  map[string]string
+}
+
+func loadGoldens(t *testing.T, file string) *goldens {
+	g := &goldens{file: file, want: map[string]string{}, runs: map[string]int{}, got: map[string]string{}}
+	a, err := txtar.ParseFile(file)
+	if err != nil && !(*update && os.IsNotExist(err)) {
+		t.Fatal(err)
+	}
+	if a != nil {
+		for _, f := range a.Files {
+			g.want[f.Name] = string(f.Data)
+		}
+	}
+	return g
+}
+
+// check compares what was said with what should be, without what differs from
+// run to run.
+func (g *goldens) check(ts *testscript.TestScript, said string) {
+	said = unvarying(strings.ReplaceAll(said, ts.Getenv("WORK"), "$WORK"))
+	g.mu.Lock()
+	g.runs[ts.Name()]++
+	key := ts.Name()
+	if n := g.runs[key]; n > 1 {
+		key += " " + string(rune('0'+n))
+	}
+	g.got[key] = said
+	g.mu.Unlock()
+	if diff := cmp.Diff(g.want[key], said); diff != "" && !*update {
+		ts.Fatalf("standard error of %q is not as in %s (-want +got), which go test -run Scripts -update writes anew:\n%s", key, g.file, diff)
+	}
+}
+
+// finish writes the file anew when that is asked for, and else finds entries that
+// no script has any more.
+func (g *goldens) finish(t *testing.T) {
+	if !*update {
+		for _, name := range sorted(g.want) {
+			if _, there := g.got[name]; !there && !t.Failed() {
+				t.Errorf("%s: no script says %q any more", g.file, name)
+			}
+		}
+		return
+	}
+	a := &txtar.Archive{Comment: []byte("What lakefeed says when it does not exit with 0, by script and failing command.\n\n")}
+	for _, name := range sorted(g.got) {
+		a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(g.got[name])})
+	}
+	if err := os.WriteFile(g.file, txtar.Format(a), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var varying = []struct {
+	what *regexp.Regexp
+	with string
+}{
+	{regexp.MustCompile(`\b[0-9a-f]{32}\b`), "ID"},
+	{regexp.MustCompile(`\b[0-9a-f]{16}\b`), "ID"},
+	{regexp.MustCompile(`127\.0\.0\.1:[0-9]{4,5}`), "127.0.0.1:PORT"},
+	{regexp.MustCompile(`tried for [0-9.]+m?s`), "tried for a while"},
+	{regexp.MustCompile(`/dev/fd/[0-9]+`), "/dev/fd/N"},
+}
+
+func unvarying(text string) string {
+	for _, v := range varying {
+		text = v.what.ReplaceAllString(text, v.with)
+	}
+	return text
+}
