@@ -57,7 +57,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &quarantine):
 		return exitQuarantine
-	case errors.As(err, &log), errors.As(err, &lost), errors.As(err, &chain):
+	case errors.As(err, &log), errors.As(err, &lost), errors.As(err, &chain), errors.Is(err, embedded.ErrDamaged):
 		return exitDataLoss
 	case errors.Is(err, broker.ErrDenied), errors.Is(err, fs.ErrPermission), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
 		return exitDenied
