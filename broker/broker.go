@@ -86,6 +86,8 @@ var (
 	ErrTooLarge = errors.New("the record batch is too large")
 	// ErrDenied says that the brokers refused the user, or what the user wants to do.
 	ErrDenied = errors.New("permission denied")
+	// ErrStorage says that a broker could not store or read its log.
+	ErrStorage = errors.New("the broker failed, which is often a full or broken disk of its own")
 
 	errNoPartition = errors.New("no such topic partition")
 )
@@ -197,6 +199,8 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", ErrDenied, err)
 	case kafka.MessageSizeTooLarge, kafka.RecordListTooLarge:
 		return fmt.Errorf("%w for the topic's max.message.bytes: %w", ErrTooLarge, err)
+	case kafka.Unknown, kafka.KafkaStorageError:
+		return fmt.Errorf("%w: %w", ErrStorage, err)
 	}
 	return err
 }

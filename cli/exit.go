@@ -61,7 +61,7 @@ func exitCode(err error) int {
 		return exitDataLoss
 	case errors.Is(err, broker.ErrDenied), errors.Is(err, fs.ErrPermission), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
 		return exitDenied
-	case errors.As(err, &delivery), errors.Is(err, broker.ErrUnreachable):
+	case errors.As(err, &delivery), errors.Is(err, broker.ErrUnreachable), errors.Is(err, broker.ErrStorage):
 		return exitUnreachable
 	case errors.Is(err, context.Canceled), errors.Is(err, os.ErrProcessDone):
 		return exitInterrupted
