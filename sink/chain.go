@@ -133,8 +133,12 @@ func (t *Table) record(ctx context.Context, partition int, seq int64) (*Record, 
 func (t *Table) decodeRecord(b []byte, partition int, seq int64) (*Record, error) {
 	key := t.recordKey(partition, seq)
 	r, err := DecodeRecord(b)
-	if err != nil {
+	var format *FormatError
+	if errors.As(err, &format) {
 		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	if err != nil {
+		return nil, &ChainError{Key: key, Err: err}
 	}
 	if r.Seq != seq {
 		return nil, &ChainError{Key: key, Err: fmt.Errorf("it says that it is record %d", r.Seq)}

@@ -70,6 +70,9 @@ func Start(c Config) (_ *Broker, err error) {
 	if b.id, err = clusterID(filepath.Join(c.Dir, "cluster-id")); err == nil {
 		err = verify(data)
 	}
+	if errors.Is(err, ErrDamaged) {
+		err = fmt.Errorf("%w; put the folder back from a backup, or move it away and send the sources again: rows that are in the lake are left out then", err)
+	}
 	if err == nil {
 		b.cluster, err = start(b.id, data, &b.faults)
 	}

@@ -86,6 +86,10 @@ var varying = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{16}\b`), "ID"},
 	{regexp.MustCompile(`127\.0\.0\.1:[0-9]{4,5}`), "127.0.0.1:PORT"},
 	{regexp.MustCompile(`tried for [0-9.]+m?s`), "tried for a while"},
+	// The stream of a file, and so its topic partition, hang on the file's path.
+	{regexp.MustCompile(`\b(a|f|rows|t)/[01]\b`), "$1/P"},
+	{regexp.MustCompile(`\b0{19}[0-9]\b`), "N"},
+	{regexp.MustCompile(`data/partitions/\S+ cannot be read from byte [0-9]+ on, offset [0-9]+, and goes on at offset [0-9]+`), "data/… cannot be read from byte … on"},
 	{regexp.MustCompile(`/dev/fd/[0-9]+`), "/dev/fd/N"},
 }
 

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -33,6 +34,8 @@ import (
 //	cat FILE… TO             put files together
 //	rewrite FILE OLD NEW     change the file's text
 //	rmtree FOLDER            remove a folder
+//	spoil FOLDER             flip a bit in the largest file below
+//	clobber FOLDER           make every file below a half of what it was
 //
 // What it says when CODE is not 0 is in testdata/errors.golden.
 func TestScripts(t *testing.T) {
@@ -83,7 +86,20 @@ func TestScripts(t *testing.T) {
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, args[1], args[2])), 0o666))
 			},
 			"rmtree": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(os.RemoveAll(ts.MkAbs(args[0]))) },
-			"pack":   func(ts *testscript.TestScript, _ bool, args []string) { pack(ts, args[0]) },
+			"spoil": func(ts *testscript.TestScript, _ bool, args []string) {
+				largest, text := "", []byte(nil)
+				eachFile(ts, args[0], func(name string, b []byte) {
+					if len(b) > len(text) {
+						largest, text = name, b
+					}
+				})
+				text[len(text)/2] ^= 1
+				ts.Check(os.WriteFile(largest, text, 0o666))
+			},
+			"clobber": func(ts *testscript.TestScript, _ bool, args []string) {
+				eachFile(ts, args[0], func(name string, b []byte) { ts.Check(os.WriteFile(name, b[:len(b)/2], 0o666)) })
+			},
+			"pack": func(ts *testscript.TestScript, _ bool, args []string) { pack(ts, args[0]) },
 		},
 	})
 }
@@ -175,3 +191,17 @@ func pack(ts *testscript.TestScript, name string) {
 }
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// eachFile calls fn for each file below a folder.
+func eachFile(ts *testscript.TestScript, folder string, fn func(name string, b []byte)) {
+	ts.Check(filepath.WalkDir(ts.MkAbs(folder), func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(name)
+		if err == nil {
+			fn(name, b)
+		}
+		return err
+	}))
+}
