@@ -16,6 +16,7 @@ import (
 type content struct {
 	io.Reader
 	compressed bool
+	stored     io.ReadCloser
 	close      []func() error
 }
 
@@ -38,7 +39,7 @@ func open(ctx context.Context, o Object, offset int64) (*content, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &content{close: []func() error{stored.Close}}
+	c := &content{stored: stored, close: []func() error{stored.Close}}
 	head := bufio.NewReaderSize(stored, 64<<10)
 	magic, err := head.Peek(4)
 	if err != nil && err != io.EOF {
@@ -84,7 +85,10 @@ type named struct {
 
 func (n *named) Read(b []byte) (int, error) {
 	k, err := n.Reader.Read(b)
-	if err != nil && err != io.EOF {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = fmt.Errorf("read %s: it is cut off, or still being written; the rows before are sent, and a run with all of it goes on there: %w", n.name, err)
+	case err != nil && err != io.EOF:
 		err = fmt.Errorf("read %s: %w", n.name, err)
 	}
 	return k, err

@@ -15,7 +15,7 @@ func dryRun(ctx context.Context, out io.Writer, o Object, overrides csv.Override
 	if err != nil {
 		return err
 	}
-	found, err := csv.SniffWith(sample, complete, overrides)
+	found, err := sniff(sample, complete, overrides)
 	if errors.Is(err, csv.ErrEmpty) {
 		return nil
 	}
@@ -37,7 +37,7 @@ func dryRun(ctx context.Context, out io.Writer, o Object, overrides csv.Override
 		line = append(wire.AppendNames(line[:0], found.Columns), '\n')
 		w.Write(line)
 	}
-	s := csv.NewSplitter(c, found.Dialect, csv.Options{Offset: found.Body, Line: found.BodyLine, Width: found.Width})
+	s := csv.NewSplitter(c, found.Dialect, csv.Options{Offset: found.Body, Line: found.BodyLine, MaxRecord: DefaultMaxRecord, Width: found.Width})
 	for ctx.Err() == nil {
 		row, err := s.Next()
 		if err == io.EOF {

@@ -35,7 +35,13 @@ type claim struct {
 	Body     int64       `json:"body"` // byte offset and line of the first row
 	BodyLine int64       `json:"body_line"`
 	Splitter int         `json:"splitter"` // version of the splitter's rules
+	// MaxRecord decides what is a reject; 0 is the default.
+	MaxRecord int       `json:"max_record,omitempty"`
+	Start     int64     `json:"start"` // end of the topic partition's log at that time
+	At        time.Time `json:"at,omitzero"`
 	contentMark
+
+	key string // of its message
 }
 
 // byteRange is a part of an object, whose rows are one stream.
@@ -53,6 +59,8 @@ type progress struct {
 	Rows     int64     `json:"rows"`
 	Offset   int64     `json:"offset"` // byte in the object behind those rows
 	Line     int64     `json:"line"`
+	Unended  bool      `json:"unended,omitempty"` // the last of them had no line end
+	Behind   bool      `json:"behind,omitempty"`  // the content's mark is of more than those rows
 	Done     bool      `json:"done"`
 	Count    int64     `json:"count,omitempty"`
 	Status   string    `json:"status,omitempty"`
@@ -60,6 +68,7 @@ type progress struct {
 	Size     int64     `json:"size"`
 	ModTime  time.Time `json:"mtime,omitzero"`
 	Inode    uint64    `json:"inode,omitempty"`
+	Next     int64     `json:"next"`               // offset in the topic partition behind those rows
 	Released bool      `json:"released,omitempty"` // its producer stopped cleanly
 	At       time.Time `json:"at"`
 	contentMark
@@ -90,14 +99,13 @@ type ledger struct {
 	claims   map[string]*claim // by object id; the one at the lowest offset
 	newest   map[string]*claim // by URI
 	progress map[schema.StreamID]*progress
-	seen     map[string]bool // keys of our own claims that came back
 }
 
 // openLedger makes the progress topic where it is absent, and reads it to its end.
 func openLedger(ctx context.Context, client *broker.Client, topic broker.Topic, now func() time.Time) (*ledger, error) {
 	l := &ledger{
 		client: client, topic: topic, name: topic.Name + ".progress", now: now,
-		claims: map[string]*claim{}, newest: map[string]*claim{}, progress: map[schema.StreamID]*progress{}, seen: map[string]bool{},
+		claims: map[string]*claim{}, newest: map[string]*claim{}, progress: map[schema.StreamID]*progress{},
 	}
 	t, err := client.EnsureTopic(ctx, broker.TopicConfig{Name: l.name, Partitions: 1, Replication: topic.Replication, Compacted: true})
 	if err != nil {
@@ -106,14 +114,18 @@ func openLedger(ctx context.Context, client *broker.Client, topic broker.Topic, 
 	if t.Partitions != 1 {
 		return nil, fmt.Errorf("open progress topic %s: it has %d topic partitions and must have one, since the claim at the lowest offset counts; delete it and send again: what is in the lake already is left out", l.name, t.Partitions)
 	}
-	return l, l.refresh(ctx)
+	_, err = l.refresh(ctx)
+	return l, err
 }
 
-// refresh reads on to the end of the progress topic.
-func (l *ledger) refresh(ctx context.Context) error {
+// refresh reads on to the end of the progress topic. It says whether there was
+// anything.
+func (l *ledger) refresh(ctx context.Context) (news bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.read(ctx)
+	before := l.next
+	err = l.read(ctx)
+	return l.next > before, err
 }
 
 func (l *ledger) read(ctx context.Context) error {
@@ -142,12 +154,12 @@ func (l *ledger) read(ctx context.Context) error {
 
 func (l *ledger) apply(m *broker.Message) error {
 	kind, rest, _ := strings.Cut(string(m.Key), "/")
-	if m.Value == nil {
-		return nil
+	if m.Value == nil && kind != "progress" {
+		return nil // a claim holds for ever
 	}
 	switch kind {
 	case "claim":
-		c := new(claim)
+		c := &claim{key: string(m.Key)}
 		if err := json.Unmarshal(m.Value, c); err != nil {
 			return fmt.Errorf("claim %q: %w", m.Key, err)
 		}
@@ -155,7 +167,6 @@ func (l *ledger) apply(m *broker.Message) error {
 			return &schema.FormatError{Have: c.V, Know: ledgerVersion}
 		}
 		id, _, _ := strings.Cut(rest, "/")
-		l.seen[string(m.Key)] = true
 		if l.claims[id] != nil {
 			return nil
 		}
@@ -164,16 +175,20 @@ func (l *ledger) apply(m *broker.Message) error {
 			l.newest[c.URI] = c
 		}
 	case "progress":
+		var id schema.StreamID
+		if err := id.UnmarshalText([]byte(rest)); err != nil {
+			return err
+		}
+		if m.Value == nil {
+			delete(l.progress, id)
+			return nil
+		}
 		p := new(progress)
 		if err := json.Unmarshal(m.Value, p); err != nil {
 			return fmt.Errorf("progress %q: %w", m.Key, err)
 		}
 		if p.V > ledgerVersion {
 			return &schema.FormatError{Have: p.V, Know: ledgerVersion}
-		}
-		var id schema.StreamID
-		if err := id.UnmarshalText([]byte(rest)); err != nil {
-			return err
 		}
 		l.progress[id] = p
 	}
@@ -189,7 +204,7 @@ func later(a, b string) bool {
 }
 
 // last is the newest claim of an object's URI and the progress of its stream,
-// nil where there is none. Progress in another log counts as none.
+// which may be that in a log that is gone; nil where there is none.
 func (l *ledger) last(uri string) (*claim, *progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -197,15 +212,60 @@ func (l *ledger) last(uri string) (*claim, *progress) {
 	if c == nil {
 		return nil, nil
 	}
-	return c, l.at(c.Ranges[0].Stream)
+	return c, l.progress[c.Ranges[0].Stream]
 }
 
+// at is the progress of a stream in the topic's present log.
 func (l *ledger) at(stream schema.StreamID) *progress {
-	p := l.progress[stream]
-	if p == nil || p.Log != l.topic.LogID {
+	if p := l.progress[stream]; l.present(p) {
+		return p
+	}
+	return nil
+}
+
+// present says whether progress is of the topic's present log.
+func (l *ledger) present(p *progress) bool { return p != nil && p.Log == l.topic.LogID }
+
+// lost are the claims of the versions that a version goes on from and that are
+// not in the topic's present log, the newest first.
+func (l *ledger) lost(uri, version string) (out []*claim) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, err := strconv.Atoi(version)
+	if err != nil {
 		return nil
 	}
-	return p
+	for n--; n >= 0; n-- {
+		c := l.claims[objectID(uri, strconv.Itoa(n))]
+		if c == nil {
+			return out
+		}
+		if p := l.at(c.Ranges[0].Stream); p == nil || !p.Done {
+			out = append(out, c)
+		}
+		if c.Ranges[0].From == 0 {
+			return out
+		}
+	}
+	return out
+}
+
+// pin is the topic partition of a claim's rows: the one it names, unless the
+// topic was made again with fewer.
+func (l *ledger) pin(c *claim) int {
+	r := c.Ranges[0]
+	if r.Partition < l.topic.Partitions {
+		return r.Partition
+	}
+	return int(r.Stream.Hash64() % uint64(l.topic.Partitions))
+}
+
+// usable says why this lakefeed cannot keep to a claim.
+func (c *claim) usable() error {
+	if c.Splitter > csv.Version {
+		return fmt.Errorf("claim %s: it was claimed by a newer lakefeed (rules %d, this one has %d), which numbers its rows otherwise: send it with that one", c.URI, c.Splitter, csv.Version)
+	}
+	return nil
 }
 
 // claimOf is the claim of one version of an object, nil when it has none.
@@ -220,53 +280,78 @@ func (l *ledger) claimOf(uri, version string) (*claim, *progress) {
 }
 
 // take claims an object: it writes the claim unless there is one, and gives the
-// one that counts. Every attempt has a key of its own, so that compaction keeps
-// the first.
-func (l *ledger) take(ctx context.Context, c *claim) (*claim, error) {
+// one that counts. mine says that it is this one. Every attempt has a key of its
+// own, so that compaction keeps the first.
+func (l *ledger) take(ctx context.Context, c *claim) (_ *claim, mine bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	id := objectID(c.URI, c.Version)
 	if err := l.read(ctx); err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	if have := l.claims[id]; have != nil {
+		return have, false, nil
+	}
+	nonce := rand.Text()
+	key := "claim/" + id + "/" + nonce
+	l.batch.Reset()
+	if err := l.add(key, c); err != nil {
+		return nil, false, err
+	}
+	if err := l.write(ctx); err != nil {
+		return nil, false, fmt.Errorf("claim %s: %w", c.URI, err)
 	}
 	for l.claims[id] == nil {
-		key := "claim/" + id + "/" + rand.Text()
-		if err := l.write(ctx, key, c); err != nil {
-			return nil, fmt.Errorf("claim %s: %w", c.URI, err)
-		}
-		for !l.seen[key] {
-			if err := l.read(ctx); err != nil {
-				return nil, err
-			}
+		if err := l.read(ctx); err != nil {
+			return nil, false, err
 		}
 	}
-	won := l.claims[id]
-	if won.Splitter > csv.Version {
-		return nil, fmt.Errorf("claim %s: it was claimed by a newer lakefeed, whose rows this one would number otherwise: use that one", c.URI)
-	}
-	return won, nil
+	return l.claims[id], l.claims[id].key == key, nil
 }
 
-// note writes how far a stream is.
-func (l *ledger) note(ctx context.Context, stream schema.StreamID, p progress) error {
+// note writes how far streams are.
+func (l *ledger) note(ctx context.Context, notes map[schema.StreamID]progress) error {
+	if len(notes) == 0 {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p.V, p.Log, p.At = ledgerVersion, l.topic.LogID, l.now().UTC()
-	if err := l.write(ctx, "progress/"+stream.String(), &p); err != nil {
-		return fmt.Errorf("write progress of stream %s: %w", stream, err)
+	l.batch.Reset()
+	for stream, p := range notes {
+		p.V, p.Log, p.At = ledgerVersion, l.topic.LogID, l.now().UTC()
+		if err := l.add("progress/"+stream.String(), &p); err != nil {
+			return err
+		}
+		notes[stream] = p
+		if l.batch.Bytes() > DefaultBatchBytes {
+			if err := l.write(ctx); err != nil {
+				return fmt.Errorf("write progress: %w", err)
+			}
+			l.batch.Reset()
+		}
 	}
-	l.progress[stream] = &p
+	if l.batch.Len() > 0 {
+		if err := l.write(ctx); err != nil {
+			return fmt.Errorf("write progress: %w", err)
+		}
+	}
+	for stream, p := range notes {
+		l.progress[stream] = &p
+	}
 	return nil
 }
 
-func (l *ledger) write(ctx context.Context, key string, value any) error {
+// add adds a message to those that write sends.
+func (l *ledger) add(key string, value any) error {
 	body, err := json.Marshal(value)
-	if err != nil {
-		return err
+	if err == nil {
+		l.batch.Append([]byte(key), body, nil, l.now().UnixMilli())
 	}
-	l.batch.Reset()
-	l.batch.Append([]byte(key), body, nil, l.now().UnixMilli())
-	_, err = l.client.Produce(ctx, l.name, 0, &l.batch)
+	return err
+}
+
+func (l *ledger) write(ctx context.Context) error {
+	_, err := l.client.Produce(ctx, l.name, 0, &l.batch)
 	return err
 }
 

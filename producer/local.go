@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // LocalOptions say how local sources are named.
@@ -41,45 +40,68 @@ func Local(name string, o LocalOptions) (Source, error) {
 		if scheme != "file" {
 			return nil, fmt.Errorf("source %s: this lakefeed reads files, folders and standard input", name)
 		}
-		name = rest
+		path, err := url.PathUnescape(rest)
+		if err != nil {
+			return nil, fmt.Errorf("source %s: %w", name, err)
+		}
+		name = path
 	}
 	abs, err := filepath.Abs(name)
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", name, err)
 	}
 	l := &local{name: abs, as: o.SourceName}
-	if _, err := os.Stat(abs); err != nil {
-		if !strings.ContainsAny(name, "*?[") {
-			return nil, fmt.Errorf("source %s: %w", name, err)
-		}
-		if _, err := filepath.Match(abs, ""); err != nil {
-			return nil, fmt.Errorf("source %s: %w", name, err)
-		}
-		l.glob = true
+	_, err = os.Stat(abs)
+	if err == nil {
+		return l, nil
+	}
+	if !strings.ContainsAny(name, globChars) {
+		return nil, fmt.Errorf("source %s: %w", name, err)
+	}
+	if _, err := filepath.Match(name, ""); err != nil {
+		return nil, fmt.Errorf("source %s: it is no file, and as a pattern it is wrong: %w", name, err)
+	}
+	l.glob = name
+	l.base = abs
+	for strings.ContainsAny(l.base, globChars) && strings.ContainsAny(name, globChars) {
+		l.base, name = filepath.Dir(l.base), filepath.Dir(name)
 	}
 	return l, nil
 }
 
+// globChars make a name a pattern.
+const globChars = "*?["
+
 type local struct {
 	name string
-	as   string
-	glob bool
+	as   string // what stands for the folder in URIs
+	glob string // pattern; "" for a file or folder
+	base string // the folder of a pattern, before its first *, ? or [
+}
+
+// found is a file that a source has, or what cannot be looked into.
+type found struct {
+	name string
+	err  error
 }
 
 func (l *local) Objects(ctx context.Context) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
-		names, base, err := l.list()
+		files, base, err := l.list()
 		if err != nil {
-			yield(Object{}, err)
+			yield(Object{}, fmt.Errorf("list %s: %w", l.name, err))
 			return
 		}
-		for _, name := range names {
+		for _, f := range files {
 			if ctx.Err() != nil {
 				yield(Object{}, ctx.Err())
 				return
 			}
-			o, err := l.object(name, base)
-			if errors.Is(err, fs.ErrNotExist) {
+			o, err := l.object(f.name, base)
+			if f.err != nil {
+				err = f.err
+			}
+			if errors.Is(err, fs.ErrNotExist) && f.name != l.name {
 				continue // went away since it was listed
 			}
 			if !yield(o, err) {
@@ -91,41 +113,59 @@ func (l *local) Objects(ctx context.Context) iter.Seq2[Object, error] {
 
 // list gives the files of the source in the order of their names, and the folder
 // that SourceName stands for.
-func (l *local) list() (names []string, base string, err error) {
-	if l.glob {
-		names, err = filepath.Glob(l.name)
-		names = slices.DeleteFunc(names, func(n string) bool {
-			info, err := os.Stat(n)
-			return err == nil && !info.Mode().IsRegular()
-		})
-		return names, filepath.Dir(l.name), err
+func (l *local) list() (files []found, base string, err error) {
+	if l.glob != "" {
+		names, err := filepath.Glob(l.glob)
+		for _, name := range names {
+			if hiddenFrom(l.glob, name) {
+				continue
+			}
+			if name, err = filepath.Abs(name); err != nil {
+				return nil, "", err
+			}
+			if info, err := os.Stat(name); err != nil || info.Mode().IsRegular() {
+				files = append(files, found{name, err})
+			}
+		}
+		return files, l.base, err
 	}
 	info, err := os.Stat(l.name)
-	if err != nil {
-		return nil, "", err
-	}
-	if !info.IsDir() {
-		return []string{l.name}, filepath.Dir(l.name), nil
+	if err != nil || !info.IsDir() {
+		return []found{{l.name, err}}, filepath.Dir(l.name), nil
 	}
 	err = filepath.WalkDir(l.name, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		hidden := name != l.name && (strings.HasPrefix(d.Name(), ".") || strings.HasPrefix(d.Name(), "_"))
+		hidden := name != l.name && (strings.HasPrefix(filepath.Base(name), ".") || strings.HasPrefix(filepath.Base(name), "_"))
 		switch {
+		case err != nil && name == l.name:
+			return err
+		case err != nil: // the others go on
+			files = append(files, found{name, err})
+			return nil
 		case d.IsDir() && hidden:
 			return fs.SkipDir
 		case d.IsDir() || hidden || !looksLikeCSV(d.Name()):
 			return nil
 		}
-		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
-			return nil
+		info, err := os.Stat(name) // of what a link leads to
+		if err != nil || info.Mode().IsRegular() {
+			files = append(files, found{name, err})
 		}
-		names = append(names, name)
 		return nil
 	})
-	slices.Sort(names)
-	return names, l.name, err
+	slices.SortFunc(files, func(a, b found) int { return strings.Compare(a.name, b.name) })
+	return files, l.name, err
+}
+
+// hiddenFrom says whether a pattern does not mean a name although it matches: as
+// in a shell, a name with a dot before it has to be asked for.
+func hiddenFrom(pattern, name string) bool {
+	patterns, names := strings.Split(filepath.Clean(pattern), "/"), strings.Split(filepath.Clean(name), "/")
+	for i, n := range names {
+		if i < len(patterns) && strings.HasPrefix(n, ".") && !strings.HasPrefix(patterns[i], ".") {
+			return true
+		}
+	}
+	return false
 }
 
 // looksLikeCSV says whether a file in a folder is taken for a CSV by its name.
@@ -142,18 +182,19 @@ func looksLikeCSV(name string) bool {
 }
 
 func (l *local) object(name, base string) (Object, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return Object{URI: fileURI(name)}, err
-	}
-	o := Object{URI: fileURI(name), Size: info.Size(), ModTime: info.ModTime(), Inode: inode(info)}
+	o := Object{URI: fileURI(name)}
 	if l.as != "" {
 		rel, err := filepath.Rel(base, name)
 		if err != nil {
 			return o, err
 		}
-		o.URI = strings.TrimSuffix(l.as, "/") + "/" + filepath.ToSlash(rel)
+		o.URI = strings.TrimSuffix(l.as, "/") + "/" + (&url.URL{Path: filepath.ToSlash(rel)}).EscapedPath()
 	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return o, err
+	}
+	o.Size, o.ModTime, o.Inode = info.Size(), info.ModTime(), inode(info)
 	o.Open = func(context.Context) (io.ReadCloser, error) { return os.Open(name) }
 	o.Stat = func(context.Context) (Object, error) { return l.object(name, base) }
 	return o, nil
@@ -168,27 +209,4 @@ func inode(info fs.FileInfo) uint64 {
 		return s.Ino
 	}
 	return 0
-}
-
-// stdin is standard input as a source of one object.
-type stdin struct {
-	in      io.Reader
-	uri     string
-	version string
-}
-
-func newStdin(o LocalOptions) *stdin {
-	if o.StreamName == "" {
-		return &stdin{in: o.Stdin, uri: "stdin:", version: time.Now().UTC().Format(time.RFC3339Nano)}
-	}
-	return &stdin{in: o.Stdin, uri: "stdin:" + o.StreamName, version: "0"}
-}
-
-func (s *stdin) Objects(context.Context) iter.Seq2[Object, error] {
-	return func(yield func(Object, error) bool) {
-		yield(Object{
-			URI: s.uri, Version: s.version, Size: -1, Once: true,
-			Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(s.in), nil },
-		}, nil)
-	}
 }

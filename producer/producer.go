@@ -1,11 +1,13 @@
 package producer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
-	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,8 +22,12 @@ import (
 const (
 	DefaultBatchBytes = 1 << 20
 	DefaultBatchRows  = 10_000
+	DefaultMaxRecord  = 4 << 20
 	DefaultPoll       = time.Second
 )
+
+// headRoom is what a message's headers may take of max.message.bytes.
+const headRoom = 64 << 10
 
 // staleAfter is how old an object's newest progress is when its producer is
 // taken for gone.
@@ -58,11 +64,14 @@ type Producer struct {
 
 	ledger *ledger
 	lanes  []sync.Mutex // by topic partition: one batch on its way in each
-	mu     sync.Mutex
-	files  map[string]*ObjectSummary // by URI and version, in the order of summary
-	order  []string
-	quiet  map[string]Object // followed objects as they were when nothing was left to send
-	told   map[string]bool
+
+	mu        sync.Mutex
+	files     map[string]*ObjectSummary // by URI and version, in the order of summary
+	order     []string
+	own       map[schema.StreamID]bool // streams that this run has worked on
+	told      map[string]bool          // URIs of which it was said that another has them
+	quiet     map[string]quiet
+	following map[string]*followed // by URI
 }
 
 // Summary is what became of the sources.
@@ -86,21 +95,24 @@ type ObjectSummary struct {
 // Validate fills in the defaults and reports every fault at once.
 func (c *Config) Validate() error {
 	var errs []error
-	if c.Client == nil || c.Topic.Name == "" || c.Topic.Partitions < 1 {
-		errs = append(errs, errors.New("producer: Client and Topic are required"))
+	fault := func(broken bool, format string, args ...any) {
+		if broken {
+			errs = append(errs, fmt.Errorf("producer: "+format, args...))
+		}
 	}
-	if c.BatchBytes < 0 || c.BatchRows < 0 || c.MaxRecord < 0 || c.Poll < 0 {
-		errs = append(errs, errors.New("producer: sizes and times must not be negative"))
-	}
-	if c.BatchBytes == 0 {
-		c.BatchBytes = DefaultBatchBytes
-	}
-	if c.BatchRows == 0 {
-		c.BatchRows = DefaultBatchRows
-	}
-	if c.Poll == 0 {
-		c.Poll = DefaultPoll
-	}
+	fault(c.Client == nil, "Client is required")
+	fault(c.Topic.Name == "", "Topic is required: look it up with Client.Topic or Client.EnsureTopic")
+	fault(c.Topic.Name != "" && c.Topic.Partitions < 1, "Topic %s has %d topic partitions and needs one at least", c.Topic.Name, c.Topic.Partitions)
+	fault(len(c.Sources) == 0, "Sources is empty: there is nothing to send")
+	fault(c.BatchBytes < 0, "BatchBytes is %d and must not be negative", c.BatchBytes)
+	fault(c.BatchRows < 0, "BatchRows is %d and must not be negative", c.BatchRows)
+	fault(c.MaxRecord < 0, "MaxRecord is %d and must not be negative", c.MaxRecord)
+	fault(c.MaxRecord > broker.MaxMessageBytes-headRoom, "MaxRecord is %d and must not be over %d, so that a record fits a message", c.MaxRecord, broker.MaxMessageBytes-headRoom)
+	fault(c.Poll < 0, "Poll is %v and must not be negative", c.Poll)
+	c.BatchBytes = cmp.Or(c.BatchBytes, DefaultBatchBytes)
+	c.BatchRows = cmp.Or(c.BatchRows, DefaultBatchRows)
+	c.MaxRecord = cmp.Or(c.MaxRecord, DefaultMaxRecord)
+	c.Poll = cmp.Or(c.Poll, DefaultPoll)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -119,31 +131,39 @@ func (p *Producer) Run(ctx context.Context) (Summary, error) {
 		return Summary{}, err
 	}
 	p.lanes = make([]sync.Mutex, p.Topic.Partitions)
-	p.files, p.quiet, p.told = map[string]*ObjectSummary{}, map[string]Object{}, map[string]bool{}
+	p.files, p.own, p.told = map[string]*ObjectSummary{}, map[schema.StreamID]bool{}, map[string]bool{}
+	p.quiet, p.following = map[string]quiet{}, map[string]*followed{}
 	ledger, err := openLedger(ctx, p.Client, p.Topic, p.Now)
 	if err != nil {
 		return Summary{}, err
 	}
 	p.ledger = ledger
+	err = p.passes(ctx)
+	return p.summary(), errors.Join(err, p.release(ctx, err))
+}
+
+// passes goes through the sources until nothing is left to send; with Follow
+// until ctx ends.
+func (p *Producer) passes(ctx context.Context) error {
 	for {
 		held, err := p.pass(ctx)
-		if err != nil || !p.Follow && !held {
-			if p.Follow && ctx.Err() != nil {
-				err = nil
-			}
-			return p.summary(), err
+		switch {
+		case err != nil && p.Follow && ctx.Err() != nil && errors.Is(err, ctx.Err()):
+			return nil
+		case err != nil || !p.Follow && !held:
+			return err
 		}
 		select {
 		case <-ctx.Done():
 			if p.Follow {
-				return p.summary(), nil
+				return nil
 			}
-			return p.summary(), ctx.Err()
+			return ctx.Err()
 		case <-time.After(p.Poll):
 		}
 		if held {
-			if err := p.ledger.refresh(ctx); err != nil && ctx.Err() == nil {
-				return p.summary(), err
+			if _, err := p.ledger.refresh(ctx); err != nil && ctx.Err() == nil {
+				return err
 			}
 		}
 	}
@@ -161,22 +181,26 @@ func (p *Producer) summary() (s Summary) {
 // pass goes through the sources once. held says that another producer has an
 // object that is not done.
 func (p *Producer) pass(ctx context.Context) (held bool, err error) {
-	group, ctx := errgroup.WithContext(ctx)
+	group, work := errgroup.WithContext(ctx)
 	group.SetLimit(p.Topic.Partitions)
 	var mu sync.Mutex
-	found := 0
+	listed := map[string]bool{}
 	for _, source := range p.Sources {
-		for o, err := range source.Objects(ctx) {
+		for o, err := range source.Objects(work) {
 			if err != nil {
-				if o.URI == "" || ctx.Err() != nil {
+				if o.URI == "" || work.Err() != nil {
 					return false, errors.Join(err, group.Wait())
 				}
-				p.entry(o.URI, "").Err = err
+				listed[o.URI] = !errors.Is(err, fs.ErrNotExist)
+				p.fault(o.URI, err)
 				continue
 			}
-			found++
+			if listed[o.URI] {
+				continue // two sources have it
+			}
+			listed[o.URI] = true
 			group.Go(func() error {
-				err := p.object(ctx, o)
+				err := p.object(work, o)
 				if errors.Is(err, errHeld) {
 					mu.Lock()
 					held = true
@@ -187,11 +211,16 @@ func (p *Producer) pass(ctx context.Context) (held bool, err error) {
 			})
 		}
 	}
-	err = group.Wait()
-	if err == nil && found == 0 && !p.Follow && len(p.order) == 0 {
-		err = ErrNoObjects
+	if err := group.Wait(); err != nil {
+		return held, err
 	}
-	return held, err
+	if p.Follow {
+		return held, p.tend(ctx, listed)
+	}
+	if len(listed) == 0 && len(p.order) == 0 {
+		return held, ErrNoObjects
+	}
+	return held, nil
 }
 
 // ErrNoObjects says that the sources have nothing to send.
@@ -211,88 +240,22 @@ func (p *Producer) entry(uri, version string) *ObjectSummary {
 	return s
 }
 
-// object sends one object. Its own faults go into its summary; the error is one
-// that stops all.
-func (p *Producer) object(ctx context.Context, o Object) error {
-	if quiet, ok := p.quietObject(o.URI); ok && quiet.Size == o.Size && quiet.ModTime.Equal(o.ModTime) && quiet.Inode == o.Inode {
-		return nil
+// fault keeps why an object could not be looked at, until it can: then nil.
+func (p *Producer) fault(uri string, err error) {
+	if err != nil {
+		p.entry(uri, "").Err = err
+		return
 	}
-	for range 2 { // a second time when the object changed while it was read
-		again, err := p.version(ctx, o)
-		if err != nil || !again {
-			return err
-		}
-		if o, err = o.Stat(ctx); err != nil {
-			p.entry(o.URI, "").Err = err
-			return nil
-		}
-	}
-	return nil
-}
-
-func (p *Producer) quietObject(uri string) (Object, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o, ok := p.quiet[uri]
-	return o, ok
+	key := uri + "\x00"
+	if p.files[key] != nil {
+		delete(p.files, key)
+		p.order = slices.DeleteFunc(p.order, func(k string) bool { return k == key })
+	}
 }
 
-// version sends the version that an object has now. again says that it changed
-// meanwhile.
-func (p *Producer) version(ctx context.Context, o Object) (again bool, err error) {
-	d, err := p.ledger.decide(ctx, o, p.Follow)
-	if err != nil {
-		p.entry(o.URI, "").Err = fmt.Errorf("compare with what was sent: %w", err)
-		return false, ctx.Err()
-	}
-	summary := p.entry(o.URI, d.version)
-	summary.Err = nil
-	if d.already {
-		c, prior := p.ledger.claimOf(o.URI, d.version)
-		summary.Already = summary.Sent == 0
-		summary.Stream, summary.Partition = c.Ranges[0].Stream, c.Ranges[0].Partition
-		summary.Rows, summary.Status = prior.Rows, prior.Status
-		if o.Once && summary.Already {
-			p.Events.warn(o.URI, "this stream was sent to its end before: standard input was not read; give other rows another --stream NAME")
-		}
-		p.setQuiet(o)
-		return false, nil
-	}
-	if d.resume && !p.Exclusive {
-		if _, prior := p.ledger.claimOf(o.URI, d.version); prior != nil && !prior.Released && p.Now().Sub(prior.At) < staleAfter && !p.own(o.URI) {
-			p.tell(o.URI, "another producer is at work on it, or was less than a minute ago: waiting for it to finish or go stale")
-			return false, errHeld
-		}
-	}
-	p.Events.warn(o.URI, d.warning)
-	if d.rotated && d.before != nil {
-		if err := p.endBefore(ctx, o, d.before); err != nil {
-			return false, err
-		}
-	}
-	c, err := p.claim(ctx, o, d)
-	if err != nil {
-		if errors.Is(err, csv.ErrEmpty) {
-			summary.Status = "empty"
-			p.setQuiet(o)
-			return false, nil
-		}
-		if errors.Is(err, csv.ErrNoRecord) && p.Follow {
-			return false, nil
-		}
-		summary.Err = err
-		return false, fatal(ctx, err)
-	}
-	return p.stream(ctx, o, c, d, summary)
-}
-
-// own says that this run has sent of the object.
-func (p *Producer) own(uri string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.told["own "+uri]
-}
-
+// tell says once of an object what is no fault.
 func (p *Producer) tell(uri, message string) {
 	p.mu.Lock()
 	told := p.told[uri]
@@ -303,163 +266,25 @@ func (p *Producer) tell(uri, message string) {
 	}
 }
 
-func (p *Producer) setQuiet(o Object) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.Follow {
-		p.quiet[o.URI] = o
-	}
-}
-
 // fatal is the error when it stops all objects, not only one.
 func fatal(ctx context.Context, err error) error {
-	var delivery *broker.DeliveryError
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if errors.As(err, &delivery) || errors.Is(err, broker.ErrUnreachable) {
+	if unsure(err) || errors.Is(err, broker.ErrUnreachable) {
 		return err
 	}
-	return nil
+	return ctx.Err()
 }
 
-// claim finds the claim of a version, or makes it.
-func (p *Producer) claim(ctx context.Context, o Object, d decision) (*claim, error) {
-	if d.resume {
-		c, _ := p.ledger.claimOf(o.URI, d.version)
-		return c, nil
-	}
-	c := &claim{V: ledgerVersion, URI: o.URI, Version: d.version, Log: p.Topic.LogID, Size: o.Size, ModTime: o.ModTime, Inode: o.Inode, Splitter: csv.Version}
-	if d.from > 0 {
-		_, prior := p.ledger.last(o.URI)
-		c.Dialect, c.Columns, c.Width, c.Body, c.BodyLine = d.before.Dialect, d.before.Columns, d.before.Width, d.from, prior.Line
-		c.contentMark = prior.contentMark
-	} else {
-		found, sample, err := p.sniff(ctx, &o)
-		if err != nil {
-			return nil, err
-		}
-		c.contentMark = sample
-		c.Dialect, c.Columns, c.Width, c.Body, c.BodyLine = found.Dialect, found.Columns, found.Width, found.Body, found.BodyLine
-		if found.Columns != nil {
-			c.Width = len(found.Columns)
-		}
-	}
-	stream := schema.NewStreamID(o.URI, d.version, d.from)
-	c.Ranges = []byteRange{{From: d.from, To: -1, Stream: stream, Partition: int(stream.Hash64() % uint64(p.Topic.Partitions))}}
-	return p.ledger.take(ctx, c)
+// unsure says that it is not known whether rows arrived.
+func unsure(err error) bool {
+	var delivery *broker.DeliveryError
+	return errors.As(err, &delivery)
 }
 
-// sniff finds an object's dialect from its first bytes, and gives their mark.
-func (p *Producer) sniff(ctx context.Context, o *Object) (csv.Found, contentMark, error) {
-	sample, complete, err := head(ctx, o, sniffBytes)
-	if err != nil {
-		return csv.Found{}, contentMark{}, err
-	}
-	h := newContentHash()
-	h.Write(sample)
-	found, err := csv.SniffWith(sample, complete && !p.Follow, p.CSV)
-	return found, contentMark{Hashed: int64(len(sample)), Content: h.state()}, err
-}
-
-// stream sends what is left of a claimed object.
-func (p *Producer) stream(ctx context.Context, o Object, c *claim, d decision, summary *ObjectSummary) (again bool, err error) {
-	s := &sender{p: p, object: o, claim: c}
-	_, prior := p.ledger.claimOf(o.URI, c.Version)
-	in, err := s.begin(ctx, prior, d.hash)
-	if in != nil {
-		defer in.Close()
-	}
-	summary.Stream, summary.Partition = s.stream, s.to
-	if err != nil {
-		p.failed(o, summary, err)
-		return false, fatal(ctx, err)
-	}
-	p.mu.Lock()
-	p.told["own "+o.URI] = true
-	p.mu.Unlock()
-	follows := s.follows(in)
-	err = s.run(ctx)
-	changed, statErr := p.changed(ctx, o)
-	err = errors.Join(err, statErr)
-	if err == nil && !changed && !follows {
-		err = s.finish(ctx)
-	}
-	switch {
-	case err != nil:
-		// What was acknowledged is kept, and another run goes on from there.
-		s.acked.Released = true
-		if s.sent > 0 {
-			err = errors.Join(err, s.note(ctx))
-		}
-	case follows:
-		if s.sent > 0 {
-			s.acked.Released = ctx.Err() != nil
-			err = s.note(ctx)
-		}
-		if !changed {
-			p.setQuiet(o)
-		}
-	case changed:
-		p.Events.warn(o.URI, "it changed while it was read: what was read of it is sent, and the file as it is now follows as a new version")
-		again, summary.Status, err = true, Changed, s.end(ctx, Changed)
-	default:
-		summary.Status, err = Complete, s.end(ctx, Complete)
-	}
-	summary.Rows = s.acked.Rows
-	summary.Sent += s.sent
-	summary.Rejects += s.rejects
-	summary.Bytes += s.bytes
-	summary.Already = false
-	if err != nil {
-		summary.Status = "open"
-		p.failed(o, summary, err)
-		return false, fatal(ctx, err)
-	}
-	return again, nil
-}
-
-// failed keeps why an object was not sent to its end. A followed one is tried
-// again when it has changed.
-func (p *Producer) failed(o Object, summary *ObjectSummary, err error) {
-	summary.Err = err
-	if p.Follow && !errors.Is(err, context.Canceled) {
-		p.Events.warn(o.URI, err.Error())
-		p.setQuiet(o)
-	}
-}
-
-// changed says whether an object is another than it was when it was opened.
-func (p *Producer) changed(ctx context.Context, o Object) (bool, error) {
-	if o.Stat == nil {
-		return false, nil
-	}
-	now, err := o.Stat(context.WithoutCancel(ctx))
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil // it was read to its end
-	}
-	return now.Size != o.Size || !now.ModTime.Equal(o.ModTime) || now.Inode != o.Inode, err
-}
-
-// endBefore sends the end of a stream whose object was replaced before it had
-// one.
-func (p *Producer) endBefore(ctx context.Context, o Object, before *claim) error {
-	_, prior := p.ledger.claimOf(o.URI, before.Version)
-	if prior == nil || prior.Done {
-		return nil
-	}
-	s := &sender{p: p, object: o, claim: before, stream: before.Ranges[0].Stream, to: before.Ranges[0].Partition, acked: *prior}
-	status := Changed
-	if p.Follow {
-		status = Complete
-	}
-	return s.end(ctx, status)
-}
-
-// send sends one batch to a topic partition, where no other is on its way.
-func (p *Producer) send(ctx context.Context, partition int, b *broker.Batch) error {
+// send sends one batch to a topic partition, where no other is on its way. It
+// gives the offset behind it.
+func (p *Producer) send(ctx context.Context, partition int, b *broker.Batch) (next int64, err error) {
 	p.lanes[partition].Lock()
 	defer p.lanes[partition].Unlock()
-	_, err := p.Client.Produce(ctx, p.Topic.Name, partition, b)
-	return err
+	offset, err := p.Client.Produce(ctx, p.Topic.Name, partition, b)
+	return offset + int64(b.Len()), err
 }

@@ -54,6 +54,15 @@ func head(ctx context.Context, o *Object, n int) (b []byte, complete bool, err e
 	return b, false, nil
 }
 
+// sniff finds a dialect. With a header its names are the columns.
+func sniff(sample []byte, complete bool, overrides csv.Overrides) (csv.Found, error) {
+	found, err := csv.SniffWith(sample, complete, overrides)
+	if found.Columns != nil {
+		found.Width = len(found.Columns)
+	}
+	return found, err
+}
+
 // Sample shows the beginnings of the sources' objects, for inference: at most
 // perObject bytes of each, and total of all. Objects that cannot be looked at
 // are passed over: sending them says why. Standard input is not sampled.
@@ -75,7 +84,7 @@ func Sample(ctx context.Context, sources []Source, overrides csv.Overrides, perO
 				continue
 			}
 			total = max(0, total-len(b))
-			found, err := csv.SniffWith(b[:min(len(b), sniffBytes)], complete && len(b) <= sniffBytes, overrides)
+			found, err := sniff(b[:min(len(b), sniffBytes)], complete && len(b) <= sniffBytes, overrides)
 			if err != nil {
 				continue
 			}

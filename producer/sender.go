@@ -2,10 +2,12 @@ package producer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"lakefeed/broker"
@@ -21,6 +23,9 @@ const progressEvery = time.Second
 // rejectBytes is how much of a reject is sent.
 const rejectBytes = 64 << 10
 
+// unknownSize in progress makes the next look at the object compare its content.
+const unknownSize = -2
+
 // The statuses of a stream's end.
 const (
 	Complete  = "complete"
@@ -35,20 +40,26 @@ type sender struct {
 	object Object
 	claim  *claim
 	stream schema.StreamID
-	to     int // topic partition
+	to     int   // topic partition
+	limit  int64 // offset at which its range ends; 0: the object's end
 
-	splitter *csv.Splitter
-	consumed consumed
-	header   []byte
+	splitter   *csv.Splitter
+	hold       bool // the splitter holds back a last line without an end
+	consumed   consumed
+	opened     []io.Closer
+	compressed bool
+	guard      func() error // says before each batch whether the object is still the same
+	header     []byte
 
 	batch, spare *broker.Batch
-	flying       chan error // of the batch on its way; nil when there is none
-	flown        progress   // what is acknowledged when it arrives
+	flying       chan landing // of the batch on its way; nil when there is none
+	flown        progress     // what is acknowledged when it arrives
 	flownRows    int64
 	acked        progress
 	ackedAt      time.Time // when acked was last written
 
-	row     int64
+	row     int64 // the next one's number
+	unended bool  // the last one had no line end
 	sum     schema.Sum128
 	sent    int64
 	rejects int64
@@ -59,98 +70,67 @@ type sender struct {
 	headers []broker.Header
 }
 
-// consumed reads an object's content and hashes what the splitter has gone past.
-type consumed struct {
-	r       io.Reader
-	hash    contentHash
-	at      int64  // bytes hashed
-	pending []byte // read and not hashed
-	// direct says that the splitter's offsets are bytes of the content. Else the
-	// hash is of all that was read, and holds for the whole object only.
-	direct bool
+// landing is what became of a batch: the offset behind it in the topic partition.
+type landing struct {
+	next int64
+	err  error
 }
 
-// maxPending is how much may be read behind the last row: more than a record
-// and the splitter's buffer. Behind that are blank lines and comments.
-const maxPending = 16 << 20
-
-func (c *consumed) Read(b []byte) (int, error) {
-	n, err := c.r.Read(b)
-	c.pending = append(c.pending, b[:n]...)
-	if !c.direct {
-		c.advance(c.at + int64(n))
-	} else if len(c.pending) > maxPending {
-		c.advance(c.at + maxPending/2)
+func newSender(p *Producer, o Object, c *claim) *sender {
+	s := &sender{
+		p: p, object: o, claim: c, stream: c.Ranges[0].Stream, to: p.ledger.pin(c),
+		acked: progress{Offset: c.Body, Line: c.BodyLine, Sum: schema.Sum128{}.String()},
 	}
-	return n, err
-}
-
-// advance hashes the bytes before offset to.
-func (c *consumed) advance(to int64) {
-	n := max(0, min(int(to-c.at), len(c.pending)))
-	c.hash.Write(c.pending[:n])
-	c.pending = c.pending[:copy(c.pending, c.pending[n:])]
-	c.at += int64(n)
-}
-
-// mark is of the bytes before an offset, or of nothing where they are not known
-// apart from others.
-func (c *consumed) mark(offset int64) contentMark {
-	if !c.direct {
-		return contentMark{}
+	if c.Log == p.Topic.LogID {
+		s.acked.Next = c.Start
 	}
-	c.advance(offset)
-	if c.at != offset {
-		return contentMark{}
-	}
-	return contentMark{Hashed: c.at, Content: c.hash.state()}
+	return s
 }
 
-// begin opens the object where the stream's progress is. A last line without an
-// end is held back when more of it may come.
-func (s *sender) begin(ctx context.Context, prior *progress, hash *contentHash) (*content, error) {
-	r := s.claim.Ranges[0]
-	s.stream, s.to = r.Stream, r.Partition
-	offset, line := s.claim.Body, s.claim.BodyLine
-	s.acked = progress{Offset: offset, Line: line}
+// begin opens the object where the stream's progress is. With hold a last line
+// without an end is held back, for more of it may come.
+func (s *sender) begin(ctx context.Context, prior *progress, hash *contentHash, hold bool) (_ *content, err error) {
 	if prior != nil {
 		s.acked = *prior
 		s.row = prior.Rows
-		var err error
 		if s.sum, err = schema.ParseSum128(prior.Sum); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("progress of stream %s: %w", s.stream, err)
 		}
-		offset, line = prior.Offset, prior.Line
 	}
 	s.acked.Size, s.acked.ModTime, s.acked.Inode, s.acked.Released = s.object.Size, s.object.ModTime, s.object.Inode, false
 	if s.claim.Columns != nil {
 		s.header = wire.AppendNames(nil, s.claim.Columns)
 	}
-	c, err := s.open(ctx, offset, prior, hash)
+	c, err := s.open(ctx, s.acked.Offset, prior, hash)
 	if err != nil {
-		return c, err
+		return nil, err
 	}
-	s.consumed.r = c
-	hold := s.object.Stat != nil && s.consumed.direct && !c.compressed || s.follows(c)
-	s.splitter = csv.NewSplitter(&s.consumed, s.claim.Dialect, csv.Options{Offset: offset, Line: line, MaxRecord: s.p.MaxRecord, Width: s.claim.Width, Hold: hold})
+	s.opened, s.compressed = append(s.opened, c), c.compressed
+	s.consumed.r, s.consumed.row = c, s.acked.Offset
+	if prior == nil {
+		s.acked.contentMark = s.consumed.mark(s.acked.Offset)
+	}
+	s.split(&s.consumed, s.acked.Offset, s.acked.Line, hold)
 	s.batch, s.spare = &broker.Batch{}, &broker.Batch{}
 	return c, nil
 }
 
-// follows says whether lines may be appended to the object while it is sent.
-// Compressed objects come whole.
-func (s *sender) follows(c *content) bool { return s.p.Follow && !c.compressed && !s.object.Once }
+func (s *sender) split(r io.Reader, offset, line int64, hold bool) {
+	s.hold = hold
+	s.splitter = csv.NewSplitter(r, s.claim.Dialect, csv.Options{Offset: offset, Line: line, MaxRecord: s.claim.MaxRecord, Width: s.claim.Width, Hold: hold})
+}
 
 // open reads the object from an offset of its content on, with the hash of what
 // lies before. In other encodings than UTF-8 it reads from the first byte.
 func (s *sender) open(ctx context.Context, offset int64, prior *progress, hash *contentHash) (_ *content, err error) {
-	s.consumed = consumed{hash: newContentHash(), direct: s.claim.Dialect.ByteOffsets()}
+	s.consumed = consumed{hash: newContentHash(), direct: s.claim.Dialect.ByteOffsets(), ahead: cmp.Or(s.claim.MaxRecord, DefaultMaxRecord) + splitterSlack}
 	if !s.consumed.direct {
 		return open(ctx, s.object, 0)
 	}
 	s.consumed.at = offset
+	known := prior != nil && prior.Hashed == offset && len(prior.Content) > 0
 	switch {
-	case prior != nil && prior.Hashed == offset && len(prior.Content) > 0:
+	case known && !s.object.Once:
 		if s.consumed.hash, err = restoreHash(prior.Content); err != nil {
 			return nil, fmt.Errorf("progress of stream %s: %w", s.stream, err)
 		}
@@ -159,13 +139,20 @@ func (s *sender) open(ctx context.Context, offset int64, prior *progress, hash *
 		s.consumed.hash = *hash
 		return open(ctx, s.object, offset)
 	}
-	// The bytes before the first row are hashed too.
+	// The bytes before are hashed, too.
 	c, err := open(ctx, s.object, 0)
 	if err != nil {
 		return nil, err
 	}
-	if n, err := io.CopyN(s.consumed.hash, c, offset); err != nil {
-		return c, fmt.Errorf("go to byte %d: it ends at byte %d: %w", offset, n, err)
+	n, err := io.CopyN(s.consumed.hash, c, offset)
+	switch {
+	case err == io.EOF && known, err == nil && known && !bytes.Equal(s.consumed.hash.state(), prior.Content):
+		err = fmt.Errorf("its first %d bytes are not those of which %d rows were sent before: feed the same from its beginning, or give other rows another --stream NAME", offset, prior.Rows)
+	case err != nil:
+		err = fmt.Errorf("go to byte %d: it ends at byte %d: %w", offset, n, err)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
@@ -182,27 +169,122 @@ func (s *sender) run(ctx context.Context) error {
 // finish sends the last line when it was held back for want of a line end. No
 // more of it comes.
 func (s *sender) finish(ctx context.Context) error {
-	if !s.consumed.direct {
+	if err := s.unhold(ctx); err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// close closes what begin has opened, and what was opened since.
+func (s *sender) close() error {
+	var errs []error
+	for _, c := range s.opened {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// unhold makes the splitter give a line that it holds back: from the bytes that
+// were read of it.
+func (s *sender) unhold(ctx context.Context) error {
+	if !s.hold {
 		return nil
 	}
 	offset, line := s.splitter.Position()
-	s.consumed.advance(offset)
-	if len(s.consumed.pending) == 0 {
-		return nil
+	if s.consumed.direct {
+		s.consumed.advance(offset)
+		if s.consumed.at == offset {
+			s.split(bytes.NewReader(bytes.Clone(s.consumed.pending)), offset, line, false)
+			return nil
+		}
 	}
-	tail := bytes.NewReader(bytes.Clone(s.consumed.pending))
-	s.splitter = csv.NewSplitter(tail, s.claim.Dialect, csv.Options{Offset: offset, Line: line, MaxRecord: s.p.MaxRecord, Width: s.claim.Width})
-	return s.run(ctx)
+	from := int64(0)
+	if s.consumed.direct {
+		from = offset
+	}
+	c, err := open(ctx, s.object, from)
+	if err != nil {
+		return fmt.Errorf("open it again for its last line: %w", err)
+	}
+	s.opened = append(s.opened, c)
+	s.split(io.LimitReader(c, s.consumed.read()-from), offset, line, false)
+	return nil
+}
+
+// catchUp goes behind rows that are in the topic and that the progress does not
+// know of: their producer died before it wrote that they were acknowledged. When
+// the object does not have those rows any more, or the topic has their end, the
+// stream is done.
+func (s *sender) catchUp(ctx context.Context) error {
+	found, err := s.p.ledger.beyond(ctx, s.stream, s.to, s.acked)
+	if err != nil || found.rows == 0 && found.end == nil {
+		return err
+	}
+	var sum schema.Sum128
+	before := s.sum
+	for range found.rows {
+		row, err := s.splitter.Next()
+		if err == io.EOF && s.hold {
+			if err := s.unhold(ctx); err != nil {
+				return err
+			}
+			row, err = s.splitter.Next()
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		s.encode(row)
+		sum.Add(s.hash())
+		s.row++
+	}
+	if sum != found.sum || s.row != s.acked.Rows+found.rows {
+		s.p.Events.warn(s.object.URI, "rows that were sent of it are not in it any more: they stay in the table, and the file is sent from there on as a new version")
+		s.row, s.sum = s.acked.Rows, before
+		return s.endAs(ctx, found)
+	}
+	s.sum.Add(sum.Hi, sum.Lo)
+	s.acked, s.acked.Next = s.snapshot(), found.next
+	if found.end != nil {
+		s.acked.Size = unknownSize
+		return s.done(ctx, *found.end)
+	}
+	return nil
+}
+
+// endAs ends the stream of an object that is another by now, behind what the
+// topic has of it.
+func (s *sender) endAs(ctx context.Context, found beyond) error {
+	sum, err := schema.ParseSum128(s.acked.Sum)
+	if err != nil {
+		return fmt.Errorf("progress of stream %s: %w", s.stream, err)
+	}
+	sum.Add(found.sum.Hi, found.sum.Lo)
+	s.acked.Rows += found.rows
+	s.acked.Sum = sum.String()
+	s.acked.Size = unknownSize
+	if found.end != nil {
+		return s.done(ctx, *found.end)
+	}
+	return s.end(ctx, Changed)
 }
 
 func (s *sender) rows(ctx context.Context) error {
 	for {
+		if s.limit > 0 {
+			if at, _ := s.splitter.Position(); at >= s.limit {
+				return s.flush(ctx)
+			}
+		}
 		row, err := s.splitter.Next()
 		if err == io.EOF {
 			return s.flush(ctx)
 		}
 		if err != nil {
-			return errors.Join(fmt.Errorf("read: %w", err), s.flush(ctx))
+			_, line := s.splitter.Position()
+			return errors.Join(fmt.Errorf("line %d, behind %d rows: %w", line, s.row, err), s.flush(ctx))
 		}
 		s.add(row)
 		if s.batch.Len() >= s.p.BatchRows || s.batch.Bytes() >= s.p.BatchBytes {
@@ -216,9 +298,27 @@ func (s *sender) rows(ctx context.Context) error {
 	}
 }
 
+// encode makes the key and value of a row or reject.
+func (s *sender) encode(row *csv.Row) {
+	s.consumed.row = row.To
+	s.unended = len(row.Raw) == int(row.To-row.From)
+	s.key = wire.AppendKey(s.key[:0], s.stream, s.row)
+	if row.Rule != "" {
+		s.value = append(s.value[:0], row.Raw[:min(len(row.Raw), rejectBytes)]...)
+	} else {
+		s.value = s.splitter.AppendRFC4180(s.value[:0])
+	}
+}
+
+// hash is of the row that was encoded last.
+func (s *sender) hash() (hi, lo uint64) {
+	hi, lo, s.scratch = wire.RowHash(s.scratch, s.key, s.value)
+	return hi, lo
+}
+
 // add adds a row or reject to the batch under construction.
 func (s *sender) add(row *csv.Row) {
-	s.key = wire.AppendKey(s.key[:0], s.stream, s.row)
+	s.encode(row)
 	s.headers = s.headers[:0]
 	first := s.batch.Len() == 0
 	if first || s.p.HeadersEvery {
@@ -231,17 +331,12 @@ func (s *sender) add(row *csv.Row) {
 		s.headers = append(s.headers, broker.Header{Key: wire.At, Value: wire.AppendAt(nil, row.From, row.Line)})
 	}
 	if row.Rule != "" {
-		s.value = append(s.value[:0], row.Raw[:min(len(row.Raw), rejectBytes)]...)
 		s.headers = append(s.headers, broker.Header{Key: wire.Reject, Value: []byte(row.Rule)},
 			broker.Header{Key: wire.Message, Value: []byte(row.Message)}, broker.Header{Key: wire.Bytes, Value: wire.AppendRange(nil, row.From, row.To)})
 		s.rejects++
 		s.p.Events.rejected(Rejected{URI: s.object.URI, Line: row.Line, From: row.From, To: row.To, Rule: row.Rule, Message: row.Message})
-	} else {
-		s.value = s.splitter.AppendRFC4180(s.value[:0])
 	}
-	var hi, lo uint64
-	hi, lo, s.scratch = wire.RowHash(s.scratch, s.key, s.value)
-	s.sum.Add(hi, lo)
+	s.sum.Add(s.hash())
 	s.batch.Append(s.key, notNil(s.value), s.headers, s.p.Now().UnixMilli())
 	s.row++
 }
@@ -262,15 +357,21 @@ func (s *sender) flush(ctx context.Context) error {
 	if err := s.land(ctx); err != nil {
 		return err
 	}
+	if s.guard != nil {
+		if err := s.guard(); err != nil {
+			return err
+		}
+	}
 	batch := s.batch
 	s.batch, s.spare = s.spare, batch
 	s.batch.Reset()
 	s.flown = s.snapshot()
 	s.flownRows = int64(batch.Len())
-	s.flying = make(chan error, 1)
-	go func(landed chan<- error) {
+	s.flying = make(chan landing, 1)
+	go func(landed chan<- landing) {
 		// A batch that was begun is brought to its end when the run is interrupted.
-		landed <- s.p.send(context.WithoutCancel(ctx), s.to, batch)
+		next, err := s.p.send(context.WithoutCancel(ctx), s.to, batch)
+		landed <- landing{next, err}
 	}(s.flying)
 	return nil
 }
@@ -278,9 +379,10 @@ func (s *sender) flush(ctx context.Context) error {
 // snapshot is the progress once everything in the batch is acknowledged.
 func (s *sender) snapshot() progress {
 	p := s.acked
-	p.Rows, p.Sum = s.row, s.sum.String()
+	p.Rows, p.Sum, p.Unended = s.row, s.sum.String(), s.unended
 	p.Offset, p.Line = s.splitter.Position()
 	p.contentMark = s.consumed.mark(p.Offset)
+	p.Behind = !s.consumed.direct && !s.unended // a row without a line end is the last
 	return p
 }
 
@@ -289,11 +391,12 @@ func (s *sender) land(ctx context.Context) error {
 	if s.flying == nil {
 		return nil
 	}
-	err := <-s.flying
+	landed := <-s.flying
 	s.flying = nil
-	if err != nil {
-		return err
+	if landed.err != nil {
+		return landed.err
 	}
+	s.flown.Next = landed.next
 	s.sent += s.flownRows
 	s.p.Events.sent(SentInfo{URI: s.object.URI, Stream: s.stream, Partition: s.to, Rows: s.flownRows, Bytes: s.flown.Offset - s.acked.Offset, Offset: s.flown.Offset, Size: s.object.Size})
 	s.bytes += s.flown.Offset - s.acked.Offset
@@ -307,7 +410,7 @@ func (s *sender) land(ctx context.Context) error {
 // note writes the stream's progress.
 func (s *sender) note(ctx context.Context) error {
 	s.ackedAt = s.p.Now()
-	return s.p.ledger.note(context.WithoutCancel(ctx), s.stream, s.acked)
+	return s.p.ledger.note(context.WithoutCancel(ctx), map[schema.StreamID]progress{s.stream: s.acked})
 }
 
 // end sends the stream's end and writes that it is done.
@@ -315,27 +418,36 @@ func (s *sender) end(ctx context.Context, status string) error {
 	var b broker.Batch
 	b.Append(wire.AppendKey(nil, s.stream, s.acked.Rows), nil, []broker.Header{
 		{Key: wire.Source, Value: []byte(s.object.URI)},
-		{Key: wire.Count, Value: fmt.Appendf(nil, "%d", s.acked.Rows)},
+		{Key: wire.Count, Value: strconv.AppendInt(nil, s.acked.Rows, 10)},
 		{Key: wire.Status, Value: []byte(status)},
-		{Key: wire.Hash, Value: []byte(s.acked.sum())},
+		{Key: wire.Hash, Value: []byte(s.acked.Sum)},
 	}, s.p.Now().UnixMilli())
-	if err := s.p.send(context.WithoutCancel(ctx), s.to, &b); err != nil {
+	next, err := s.p.send(context.WithoutCancel(ctx), s.to, &b)
+	if err != nil {
 		return err
 	}
-	// Blank lines and comments behind the last row belong to the object, too.
-	if s.splitter != nil && s.row == s.acked.Rows {
-		s.acked = s.snapshot()
-		if !s.consumed.direct {
-			s.acked.contentMark = contentMark{Hashed: s.consumed.at, Content: s.consumed.hash.state()}
-		}
-	}
+	s.acked.Next = next
+	return s.done(ctx, status)
+}
+
+// complete sends the end of a stream whose object was read to its end. Blank
+// lines and comments behind the last row belong to the object, too.
+func (s *sender) complete(ctx context.Context) error {
+	s.consumed.advance(s.consumed.read())
+	s.acked.contentMark, s.acked.Behind = s.consumed.state(), false
+	return s.end(ctx, Complete)
+}
+
+// done writes that the stream has its end.
+func (s *sender) done(ctx context.Context, status string) error {
 	s.acked.Done, s.acked.Count, s.acked.Status, s.acked.Released = true, s.acked.Rows, status, false
 	return s.note(ctx)
 }
 
-func (p *progress) sum() string {
-	if p.Sum == "" {
-		return schema.Sum128{}.String()
-	}
-	return p.Sum
+// count adds what was sent to a summary.
+func (s *sender) count(summary *ObjectSummary) {
+	summary.Rows = s.acked.Rows
+	summary.Sent += s.sent
+	summary.Rejects += s.rejects
+	summary.Bytes += s.bytes
 }

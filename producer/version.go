@@ -11,6 +11,8 @@ import (
 	"hash"
 	"io"
 	"strconv"
+
+	"lakefeed/schema/csv"
 )
 
 // contentHash hashes an object's bytes in order, and can be stored and gone on
@@ -37,80 +39,94 @@ func restoreHash(state []byte) (contentHash, error) {
 type decision struct {
 	version string
 	from    int64        // first byte of the version's range
-	hash    *contentHash // of the bytes before from
+	hash    *contentHash // of the bytes before from; nil where it was not made
 	already bool         // everything of it was sent
+	touched bool         // and its size or time are others than those that are known
 	resume  bool         // the claim of this version is there
+	verify  bool         // rows that are not known to be sent may be in the topic, and be others by now
 	warning string
-	rotated bool // the version before ended without its end: the file is another
-	before  *claim
+	rotated bool   // the version before ended without its end: the object is another
+	before  *claim // of the version before
+	holder  *claim // at which another producer may be at work
 }
 
 // decide compares an object with what was sent under its URI: unchanged, gone on
-// with, or changed. follow says that the object may go on growing.
-func (l *ledger) decide(ctx context.Context, o Object, follow bool) (decision, error) {
+// with, or changed.
+func (l *ledger) decide(ctx context.Context, o Object) (decision, error) {
 	if o.Version != "" {
-		c, p := l.claimOf(o.URI, o.Version)
-		d := decision{version: o.Version, resume: c != nil, already: p != nil && p.Done}
-		if c == nil {
-			if before, _ := l.last(o.URI); before != nil {
-				d.warning = fmt.Sprintf("it changed since version %s was sent: it is sent again as a new version, and the rows of the earlier one stay in the table", before.Version)
-			}
-		}
-		return d, nil
+		return l.decideVersion(o), nil
 	}
 	c, p := l.last(o.URI)
 	if c == nil {
 		return decision{version: "0"}, nil
 	}
-	same := decision{version: c.Version, from: c.Ranges[0].From, resume: true}
+	same := decision{version: c.Version, from: c.Ranges[0].From, resume: true, holder: c}
 	next := decision{version: nextVersion(c.Version), before: c}
 	if p == nil {
 		return claimed(ctx, o, c, same, next)
 	}
+	sent := p.Done && l.present(p)
 	if p.Size == o.Size && p.ModTime.Equal(o.ModTime) && p.Inode == o.Inode {
-		same.already = p.Done
+		same.already = sent
 		return same, nil
 	}
-	compared, err := comparePrefix(ctx, o, p.contentMark)
+	compared, err := comparePrefix(ctx, o, p.contentMark, c.Dialect)
 	if err != nil {
 		return decision{}, err
 	}
-	next.rotated = !p.Done
+	if !p.Done {
+		next.rotated, next.holder = true, c
+	}
 	switch {
 	case !compared.same:
 		next.warning = fmt.Sprintf("its first %d bytes are not those that were sent: it is sent again as a new version, and the rows of the earlier one stay in the table", p.Hashed)
-		if follow && (o.Size < p.Size || o.Inode != p.Inode) {
-			next.warning = "it was rotated: the new file is sent as a new version"
-		}
 		return next, nil
-	case compared.more && !compared.atLine:
+	case compared.more && p.Unended && !compared.lineEnd:
 		next.warning = "its last line went on: the row that was sent of it is not the row it is now, so the file is sent again as a new version, and the rows of the earlier one stay in the table"
 		return next, nil
 	case !p.Done:
+		same.verify = l.present(p) && !p.Released
 		return same, nil
-	case !compared.more:
-		same.already = true // copied or touched
+	case !compared.more && !p.Behind:
+		same.already, same.touched = sent, sent // copied or touched
 		return same, nil
 	}
-	next.from, next.hash = p.Offset, compared.hash
+	next.from = p.Offset
+	if c.Dialect.ByteOffsets() && p.Hashed == p.Offset {
+		next.hash = compared.hash
+	}
 	return next, nil
+}
+
+// decideVersion is for objects whose versions their store tells apart.
+func (l *ledger) decideVersion(o Object) decision {
+	c, p := l.claimOf(o.URI, o.Version)
+	d := decision{version: o.Version, resume: c != nil, already: p != nil && p.Done, holder: c}
+	if before, prior := l.last(o.URI); c == nil && before != nil && !o.Once {
+		d.warning = fmt.Sprintf("it changed since version %s was sent: it is sent again as a new version, and the rows of the earlier one stay in the table", before.Version)
+		if d.before = before; prior == nil || !prior.Done {
+			d.rotated, d.holder = true, before
+		}
+	}
+	return d
 }
 
 // claimed decides on an object that was claimed, with no progress since: its
 // producer died in its first moments, and may have sent rows.
 func claimed(ctx context.Context, o Object, c *claim, same, next decision) (decision, error) {
-	if c.Size == o.Size && c.ModTime.Equal(o.ModTime) {
+	if c.Size == o.Size && c.ModTime.Equal(o.ModTime) && c.Inode == o.Inode {
 		return same, nil
 	}
-	compared, err := comparePrefix(ctx, o, c.contentMark)
+	compared, err := comparePrefix(ctx, o, c.contentMark, c.Dialect)
 	if err != nil {
 		return decision{}, err
 	}
-	if compared.same && o.Size >= c.Size {
-		return same, nil // lines were appended, or it was touched
+	if compared.same {
+		same.verify = true // lines were appended, or it was touched, or changed further on
+		return same, nil
 	}
 	next.warning = "it changed after it was claimed and before a row of it was known to be sent: it is sent as a new version; rows of the earlier one, if any, stay in the table"
-	next.rotated = true
+	next.rotated, next.holder = true, c
 	return next, nil
 }
 
@@ -124,13 +140,18 @@ func nextVersion(v string) string {
 
 // prefix is how an object compares with what was read of it before.
 type prefix struct {
-	same   bool // the bytes that were read are there
-	more   bool // and others behind them
-	atLine bool // those begin a line
-	hash   *contentHash
+	same    bool // the bytes that were read are there
+	more    bool // and others behind them
+	lineEnd bool // which begin with a line end
+	hash    *contentHash
 }
 
-func comparePrefix(ctx context.Context, o Object, mark contentMark) (out prefix, err error) {
+// comparePrefix compares an object with the mark of what was read of it before.
+func comparePrefix(ctx context.Context, o Object, mark contentMark, d csv.Dialect) (out prefix, err error) {
+	width := 1 // of a character that may be a line end
+	if d.Encoding == csv.UTF16LE || d.Encoding == csv.UTF16BE {
+		width = 2
+	}
 	if len(mark.Content) == 0 {
 		return out, nil // nothing to compare with: taken for another
 	}
@@ -141,8 +162,7 @@ func comparePrefix(ctx context.Context, o Object, mark contentMark) (out prefix,
 	defer func() { err = errors.Join(err, c.Close()) }()
 	h := newContentHash()
 	r := bufio.NewReaderSize(c, 256<<10)
-	last := &lastBytes{}
-	if _, err := io.CopyN(io.MultiWriter(h, last), r, mark.Hashed); err == io.EOF {
+	if _, err := io.CopyN(h, r, mark.Hashed); err == io.EOF {
 		return out, nil
 	} else if err != nil {
 		return out, err
@@ -151,33 +171,10 @@ func comparePrefix(ctx context.Context, o Object, mark contentMark) (out prefix,
 		return out, nil
 	}
 	out.same, out.hash = true, &h
-	next, err := r.Peek(1)
-	if err == io.EOF {
-		return out, nil
-	}
-	if err != nil {
-		return out, err
-	}
-	out.more = true
-	out.atLine = mark.Hashed == 0 || last.lineEnd() || next[0] == '\n' || next[0] == '\r'
+	next, err := r.Peek(width)
+	// An error is told when it is read.
+	out.more = len(next) > 0 || err != io.EOF
+	next = bytes.Trim(next, "\x00")
+	out.lineEnd = len(next) == 1 && (next[0] == '\n' || next[0] == '\r')
 	return out, nil
-}
-
-// lastBytes remembers the last two bytes written to it.
-type lastBytes [2]byte
-
-func (l *lastBytes) Write(p []byte) (int, error) {
-	switch n := len(p); n {
-	case 0:
-	case 1:
-		l[0], l[1] = l[1], p[0]
-	default:
-		l[0], l[1] = p[n-2], p[n-1]
-	}
-	return len(p), nil
-}
-
-// lineEnd says whether they end a line, in UTF-16LE, too.
-func (l *lastBytes) lineEnd() bool {
-	return l[1] == '\n' || l[1] == '\r' || l[1] == 0 && (l[0] == '\n' || l[0] == '\r')
 }
