@@ -37,6 +37,12 @@ type quarantineError struct{ msg string }
 
 func (e *quarantineError) Error() string { return e.msg }
 
+// conflictError says that rows contradict what the lake has of their stream, and
+// were left out.
+type conflictError struct{ msg string }
+
+func (e *conflictError) Error() string { return e.msg }
+
 // exitCode is the code of the first cause in err that has one.
 func exitCode(err error) int {
 	var (
@@ -48,6 +54,7 @@ func exitCode(err error) int {
 		topic      *sink.TopicError
 		delivery   *broker.DeliveryError
 		chain      *sink.ChainError
+		conflict   *conflictError
 		errno      syscall.Errno
 	)
 	switch {
@@ -57,7 +64,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &quarantine):
 		return exitQuarantine
-	case errors.As(err, &log), errors.As(err, &lost), errors.As(err, &chain), errors.Is(err, embedded.ErrDamaged):
+	case errors.As(err, &log), errors.As(err, &lost), errors.As(err, &chain), errors.As(err, &conflict), errors.Is(err, embedded.ErrDamaged):
 		return exitDataLoss
 	case errors.Is(err, broker.ErrDenied), errors.Is(err, fs.ErrPermission), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
 		return exitDenied

@@ -221,7 +221,8 @@ func (r *ingest) incomplete(ctx context.Context) (missing int, err error) {
 			return 0, err
 		}
 		if complete && count != o.Rows {
-			return 0, fmt.Errorf("%s: %d rows were sent and the lake has %d of it: stream %s", o.URI, o.Rows, count, o.Stream)
+			return 0, &conflictError{fmt.Sprintf("%s: the lake had it whole, with %s, before it had %s: it has changed since, and the topic that knew how far it was sent is gone, so rows were left out. "+
+				"Give the topic its old log back, or send the file under another name (--source-name URI), which takes all of its rows in again (stream %s)", objectName(o.URI), plural(count, "row"), countText(o.Rows), o.Stream)}
 		}
 		if !complete {
 			missing++

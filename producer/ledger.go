@@ -14,6 +14,7 @@ import (
 	"lakefeed/broker"
 	"lakefeed/schema"
 	"lakefeed/schema/csv"
+	"lakefeed/schema/fault"
 )
 
 const ledgerVersion = 1
@@ -298,7 +299,14 @@ func (l *ledger) take(ctx context.Context, c *claim) (_ *claim, mine bool, err e
 	if err := l.add(key, c); err != nil {
 		return nil, false, err
 	}
-	if err := l.write(ctx); err != nil {
+	err = fault.At(ctx, fault.ClaimWrite)
+	if err == nil {
+		err = l.write(ctx)
+	}
+	if err == nil {
+		err = fault.At(ctx, fault.ClaimWritten)
+	}
+	if err != nil {
 		return nil, false, fmt.Errorf("claim %s: %w", c.URI, err)
 	}
 	for l.claims[id] == nil {
@@ -313,6 +321,9 @@ func (l *ledger) take(ctx context.Context, c *claim) (_ *claim, mine bool, err e
 func (l *ledger) note(ctx context.Context, notes map[schema.StreamID]progress) error {
 	if len(notes) == 0 {
 		return nil
+	}
+	if err := fault.At(ctx, fault.ProgressWrite); err != nil {
+		return fmt.Errorf("write progress: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -338,7 +349,7 @@ func (l *ledger) note(ctx context.Context, notes map[schema.StreamID]progress) e
 	for stream, p := range notes {
 		l.progress[stream] = &p
 	}
-	return nil
+	return fault.At(ctx, fault.ProgressWritten)
 }
 
 // add adds a message to those that write sends.

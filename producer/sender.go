@@ -13,6 +13,7 @@ import (
 	"lakefeed/broker"
 	"lakefeed/schema"
 	"lakefeed/schema/csv"
+	"lakefeed/schema/fault"
 	"lakefeed/schema/wire"
 )
 
@@ -59,6 +60,7 @@ type sender struct {
 	ackedAt      time.Time // when acked was last written
 
 	row     int64 // the next one's number
+	read    int64 // ms, when the batch under construction was begun
 	unended bool  // the last one had no line end
 	sum     schema.Sum128
 	sent    int64
@@ -337,7 +339,10 @@ func (s *sender) add(row *csv.Row) {
 		s.p.Events.rejected(Rejected{URI: s.object.URI, Line: row.Line, From: row.From, To: row.To, Rule: row.Rule, Message: row.Message})
 	}
 	s.sum.Add(s.hash())
-	s.batch.Append(s.key, notNil(s.value), s.headers, s.p.Now().UnixMilli())
+	if first { // close enough for all of them, and the clock is not free
+		s.read = s.p.Now().UnixMilli()
+	}
+	s.batch.Append(s.key, notNil(s.value), s.headers, s.read)
 	s.row++
 }
 
@@ -370,7 +375,13 @@ func (s *sender) flush(ctx context.Context) error {
 	s.flying = make(chan landing, 1)
 	go func(landed chan<- landing) {
 		// A batch that was begun is brought to its end when the run is interrupted.
-		next, err := s.p.send(context.WithoutCancel(ctx), s.to, batch)
+		next, err := int64(0), fault.At(ctx, fault.BatchSend)
+		if err == nil {
+			next, err = s.p.send(context.WithoutCancel(ctx), s.to, batch)
+		}
+		if err == nil {
+			err = fault.At(ctx, fault.BatchSent)
+		}
 		landed <- landing{next, err}
 	}(s.flying)
 	return nil
@@ -422,9 +433,15 @@ func (s *sender) end(ctx context.Context, status string) error {
 		{Key: wire.Status, Value: []byte(status)},
 		{Key: wire.Hash, Value: []byte(s.acked.Sum)},
 	}, s.p.Now().UnixMilli())
+	if err := fault.At(ctx, fault.EndSend); err != nil {
+		return fmt.Errorf("send the end of stream %s: %w", s.stream, err)
+	}
 	next, err := s.p.send(context.WithoutCancel(ctx), s.to, &b)
+	if err == nil {
+		err = fault.At(ctx, fault.EndSent)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("send the end of stream %s: %w", s.stream, err)
 	}
 	s.acked.Next = next
 	return s.done(ctx, status)
