@@ -47,6 +47,7 @@ type progress struct {
 	began  time.Time
 	now    standing
 	commit consumer.Commit // sums over all
+	reset  string          // log id of the last reset that was told
 	// conflicts has the streams of which rows came after their end.
 	conflicts map[schema.StreamID]bool
 
@@ -169,7 +170,13 @@ func (p *progress) consumer() consumer.Events {
 			}
 		},
 		Reset: func(partition int, from, to string) {
-			p.say("topic partition %d: the topic is another than before (id %s, was %s): going on with it, and leaving out rows that are in the lake", partition, to, from)
+			p.mu.Lock()
+			told := p.reset == to
+			p.reset = to
+			p.mu.Unlock()
+			if !told { // each topic partition notices
+				p.say("the topic is another than before (id %s, was %s): going on with it, and leaving out rows that are in the lake", to, from)
+			}
 		},
 		Rewound: func(partition int, from, to int64) {
 			p.say("warning: topic partition %d: the log has lost messages, going on at offset %d instead of %d; what was lost of them that was not in the lake has to be sent again", partition, to, from)

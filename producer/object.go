@@ -278,7 +278,7 @@ func (p *Producer) stream(ctx context.Context, o Object, c *claim, d decision, s
 	switch {
 	case err != nil:
 		// What was acknowledged is kept, and another run goes on from there.
-		s.acked.Released = !unsure(err)
+		s.acked.Released = !s.unsure
 		if !unsure(err) {
 			err = errors.Join(err, s.note(ctx))
 		}

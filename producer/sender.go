@@ -62,6 +62,7 @@ type sender struct {
 	row     int64 // the next one's number
 	read    int64 // ms, when the batch under construction was begun
 	unended bool  // the last one had no line end
+	unsure  bool  // whether a batch that failed is in the log
 	sum     schema.Sum128
 	sent    int64
 	rejects int64
@@ -405,6 +406,7 @@ func (s *sender) land(ctx context.Context) error {
 	landed := <-s.flying
 	s.flying = nil
 	if landed.err != nil {
+		s.unsure = true
 		return landed.err
 	}
 	s.flown.Next = landed.next
