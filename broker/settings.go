@@ -56,7 +56,7 @@ func (s Settings) complete() (Settings, error) {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 		if !slices.Contains(knownProperties, name) {
-			errs = append(errs, fmt.Errorf("Kafka setting %q is not known%s", name, suggestion(name)))
+			errs = append(errs, fmt.Errorf("the setting %q is not known%s", name, suggestion(name)))
 		}
 	}
 	if len(s.Brokers) == 0 && s.Properties[propertyServers] != "" {
