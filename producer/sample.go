@@ -24,6 +24,15 @@ func head(ctx context.Context, o *Object, n int) (b []byte, complete bool, err e
 		}
 		var kept bytes.Buffer
 		tee := io.NopCloser(io.TeeReader(raw, &kept))
+		if o.pipe != nil { // a slow one is not waited for
+			o.pipe.pause = func() error {
+				if enough(kept.Bytes()) {
+					return errPaused
+				}
+				return nil
+			}
+			defer func() { o.pipe.pause = nil }()
+		}
 		stored = func(context.Context) (io.ReadCloser, error) { return tee, nil }
 		defer func() {
 			o.Open = func(context.Context) (io.ReadCloser, error) {

@@ -113,6 +113,9 @@ func (s *sender) begin(ctx context.Context, prior *progress, hash *contentHash, 
 	if prior == nil {
 		s.acked.contentMark = s.consumed.mark(s.acked.Offset)
 	}
+	if s.object.pipe != nil {
+		s.object.pipe.pause = func() error { return s.idle(ctx) }
+	}
 	s.split(&s.consumed, s.acked.Offset, s.acked.Line, hold)
 	s.batch, s.spare = &broker.Batch{}, &broker.Batch{}
 	return c, nil
@@ -353,6 +356,14 @@ func notNil(b []byte) []byte {
 		return []byte{}
 	}
 	return b
+}
+
+// idle sends what there is while the input has no more to give.
+func (s *sender) idle(ctx context.Context) error {
+	if s.batch.Len() > 0 {
+		return s.flush(ctx)
+	}
+	return s.land(ctx)
 }
 
 // flush waits for the batch on its way and sends the next.

@@ -32,4 +32,6 @@ type Object struct {
 	Stat func(ctx context.Context) (Object, error)
 	// Once says that it can be opened once: standard input.
 	Once bool
+
+	pipe *pipe // of standard input
 }

@@ -1,7 +1,9 @@
 package producer
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"time"
@@ -9,17 +11,18 @@ import (
 
 // stdin is standard input as a source of one object.
 type stdin struct {
-	in      io.Reader
+	pipe    *pipe
 	uri     string
 	version string
 	read    bool // some of it: it is not there again
 }
 
 func newStdin(o LocalOptions) *stdin {
+	s := &stdin{pipe: &pipe{in: o.Stdin}, uri: "stdin:" + o.StreamName, version: "0"}
 	if o.StreamName == "" {
-		return &stdin{in: o.Stdin, uri: "stdin:", version: time.Now().UTC().Format(time.RFC3339Nano)}
+		s.version = time.Now().UTC().Format(time.RFC3339Nano)
 	}
-	return &stdin{in: o.Stdin, uri: "stdin:" + o.StreamName, version: "0"}
+	return s
 }
 
 func (s *stdin) Objects(context.Context) iter.Seq2[Object, error] {
@@ -28,11 +31,104 @@ func (s *stdin) Objects(context.Context) iter.Seq2[Object, error] {
 			return
 		}
 		yield(Object{
-			URI: s.uri, Version: s.version, Size: -1, Once: true,
-			Open: func(context.Context) (io.ReadCloser, error) {
-				s.read = true
-				return io.NopCloser(s.in), nil
+			URI: s.uri, Version: s.version, Size: -1, Once: true, pipe: s.pipe,
+			Open: func(ctx context.Context) (io.ReadCloser, error) {
+				s.read, s.pipe.stop = true, ctx.Done()
+				return io.NopCloser(s.pipe), nil
 			},
 		}, nil)
 	}
+}
+
+// pipe reads an input that may have nothing to give for long, and lets its reader
+// do something else meanwhile, or stop. The goroutine that waits for input ends
+// with the input: a read that waits cannot be taken back.
+type pipe struct {
+	in   io.Reader
+	stop <-chan struct{} // closed when no more is wanted
+	// pause is called while there is nothing to read. Its error is that of the Read
+	// that waits; the next goes on.
+	pause func() error
+
+	chunks chan chunk
+	free   chan []byte
+	held   []byte // the buffer that rest is of
+	rest   []byte
+	err    error
+}
+
+type chunk struct {
+	b   []byte
+	err error
+}
+
+// pauseAfter is how long there has to be nothing to read.
+const pauseAfter = 500 * time.Millisecond
+
+const pipeBuffer = 64 << 10
+
+func (p *pipe) Read(b []byte) (int, error) {
+	if p.chunks == nil {
+		p.begin()
+	}
+	for len(p.rest) == 0 && p.err == nil {
+		if p.held != nil {
+			p.free <- p.held
+			p.held = nil
+		}
+		select {
+		case c := <-p.chunks:
+			p.held, p.rest, p.err = c.b[:cap(c.b)], c.b, c.err
+		case <-p.stop:
+			return 0, context.Canceled
+		case <-time.After(pauseAfter):
+			if p.pause == nil {
+				continue
+			}
+			if err := p.pause(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if len(p.rest) == 0 {
+		return 0, p.err
+	}
+	n := copy(b, p.rest)
+	p.rest = p.rest[n:]
+	return n, nil
+}
+
+// begin reads ahead with two buffers: one is filled while the other is read.
+func (p *pipe) begin() {
+	p.chunks, p.free = make(chan chunk), make(chan []byte, 2)
+	p.free <- make([]byte, pipeBuffer)
+	p.free <- make([]byte, pipeBuffer)
+	go func(stop <-chan struct{}) {
+		for {
+			var b []byte
+			select {
+			case b = <-p.free:
+			case <-stop:
+				return
+			}
+			n, err := p.in.Read(b)
+			select {
+			case p.chunks <- chunk{b[:n], err}:
+			case <-stop:
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}(p.stop)
+}
+
+// errPaused ends a sample before its end: what there is has to do.
+var errPaused = errors.New("no more of it is there yet")
+
+// enough says whether what was read of a slow input shows what it is like: two
+// lines. Of compressed input that cannot be seen.
+func enough(b []byte) bool {
+	return len(b) >= 4 && !bytes.HasPrefix(b, gzipMagic) && !bytes.HasPrefix(b, zstdMagic) && bytes.Count(b, []byte("\n")) >= 2
 }

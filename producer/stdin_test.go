@@ -3,8 +3,10 @@ package producer_test
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"lakefeed/producer"
 )
@@ -92,4 +94,52 @@ func TestStdinKilledAndFedAgain(t *testing.T) {
 			b.wantWarnings()
 		})
 	}
+}
+
+// Rows of a slow pipe are sent while it has no more to give, and a run that waits
+// for input can be stopped.
+func TestSlowStdin(t *testing.T) {
+	b := newBench(t, 1)
+	in, out := io.Pipe()
+	defer out.Close() // which ends the goroutine that waits for input
+	s, err := producer.Local("-", producer.LocalOptions{Stdin: in, StreamName: "slow"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := make(chan int64, 10)
+	c := b.config(s)
+	c.Follow = true
+	c.Events.Sent = func(i producer.SentInfo) { sent <- i.Rows }
+	ctx, stop := context.WithCancel(t.Context())
+	p := &producer.Producer{Config: c}
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Run(ctx)
+		done <- err
+	}()
+	wait := func(rows int64) {
+		t.Helper()
+		for rows > 0 {
+			select {
+			case n := <-sent:
+				rows -= n
+			case <-time.After(20 * time.Second):
+				t.Fatal("what was written is not sent while the input waits")
+			}
+		}
+	}
+	io.WriteString(out, "id,name\n1,a\n2,b\n3,")
+	wait(2)
+	io.WriteString(out, "c\n4,d\n")
+	wait(2)
+	stop()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits for input and does not stop")
+	}
+	b.one("stdin:slow").want(t, "", "1,a", "2,b", "3,c", "4,d")
 }
