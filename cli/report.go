@@ -71,7 +71,10 @@ func (r *report) sources(s producer.Summary) {
 		if o.Already {
 			out.Status = "already sent"
 		}
-		if o.Err != nil {
+		switch {
+		case errors.Is(o.Err, context.Canceled):
+			out.Status = "interrupted, the next run goes on"
+		case o.Err != nil:
 			out.Status, out.Error = "failed", o.Err.Error()
 		}
 		r.Sent += o.Sent
