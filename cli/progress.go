@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -144,6 +145,7 @@ func (p *progress) consumer() consumer.Events {
 			p.commit.Duplicates += c.Duplicates
 			p.commit.Files += c.Files
 			p.commit.Bytes += c.Bytes
+			p.addCauses(c.Causes)
 			p.mu.Unlock()
 			select {
 			case p.commits <- struct{}{}:
@@ -194,6 +196,18 @@ func (p *progress) consumer() consumer.Events {
 		Unverified: func(partition int, offset int64) {
 			p.say("warning: topic partition %d: the message at offset %d, the last in the lake, is gone from the log: that it is the same log could not be checked", partition, offset)
 		},
+	}
+}
+
+// addCauses adds up why rows went into quarantine. The caller has the lock.
+func (p *progress) addCauses(more []consumer.Cause) {
+	for _, c := range more {
+		i := slices.IndexFunc(p.commit.Causes, func(have consumer.Cause) bool { return have.Rule == c.Rule })
+		if i < 0 {
+			p.commit.Causes = append(p.commit.Causes, c)
+		} else {
+			p.commit.Causes[i].Rows += c.Rows
+		}
 	}
 }
 

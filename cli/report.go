@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,8 @@ type report struct {
 	Files       int      `json:"files"`
 	Bytes       int64    `json:"bytes"`
 	Objects     []object `json:"objects,omitempty"`
+	// Causes are why rows went into quarantine.
+	Causes []cause `json:"quarantined_by,omitempty"`
 
 	Total   *total         `json:"total,omitempty"`
 	Columns []reportColumn `json:"columns,omitempty"`
@@ -47,6 +50,15 @@ type object struct {
 	Sent    int64  `json:"rows_sent"`
 	Rejects int64  `json:"rejects,omitempty"`
 	Error   string `json:"error,omitempty"`
+}
+
+// cause is why rows went into quarantine, with the first of them.
+type cause struct {
+	Rule    string `json:"rule"`
+	Rows    int64  `json:"rows"`
+	Message string `json:"message"`
+	Source  string `json:"source,omitempty"`
+	Line    int64  `json:"line,omitempty"`
 }
 
 // total is what is in the table now.
@@ -107,6 +119,10 @@ func (r *report) commits(p *progress) {
 	defer p.mu.Unlock()
 	r.Rows, r.Quarantined, r.Rescued, r.Duplicates = p.commit.Rows, p.commit.Quarantined, p.commit.Rescued, p.commit.Duplicates
 	r.Files, r.Bytes = p.commit.Files, p.commit.Bytes
+	for _, c := range p.commit.Causes {
+		r.Causes = append(r.Causes, cause{c.Rule, c.Rows, c.Message, c.Source, max(0, c.Line)})
+	}
+	slices.SortStableFunc(r.Causes, func(a, b cause) int { return cmp.Compare(b.Rows, a.Rows) })
 }
 
 // finish writes the table's catalog and takes from it what the table is now.
@@ -149,7 +165,10 @@ func (r *report) print(g *Globals, o Output) error {
 		fmt.Fprintf(w, "  %s did not fit the type of their column: their text is in the column _rescued\n", plural(r.Rescued, "cell"))
 	}
 	if r.Quarantined > 0 {
-		fmt.Fprintf(w, "  %s could not become a record and are in the table %s__quarantine, with reason, source and line\n", plural(r.Quarantined, "row"), r.Table)
+		fmt.Fprintf(w, "  %s could not become a record and are in the table %s__quarantine, with reason, source and line:\n", plural(r.Quarantined, "row"), r.Table)
+		for _, c := range r.Causes {
+			fmt.Fprintf(w, "    %s: %s, such as %s\n", c.Rule, plural(c.Rows, "row"), c.example())
+		}
 	}
 	if r.Total != nil {
 		fmt.Fprintf(w, "\nthe table has %s in %s (%s)", plural(r.Total.Rows, "row"), plural(int64(r.Total.Files), "file"), bytesText(r.Total.Bytes))
@@ -167,6 +186,14 @@ func (r *report) print(g *Globals, o Output) error {
 		fmt.Fprintf(w, "\nquery it with DuckDB:\n  %s\n", r.Query)
 	}
 	return nil
+}
+
+// example is the first row of a cause: where it is, and what is wrong with it.
+func (c *cause) example() string {
+	if c.Source == "" || c.Line == 0 {
+		return c.Message
+	}
+	return fmt.Sprintf("%s:%d, %s", objectName(c.Source), c.Line, c.Message)
 }
 
 // printedObjects is how many objects the summary names one by one.

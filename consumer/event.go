@@ -1,9 +1,11 @@
 package consumer
 
 import (
+	"slices"
 	"time"
 
 	"lakefeed/schema"
+	"lakefeed/sink"
 )
 
 // Events are told what happens; a nil func is not told. They are called from the
@@ -53,6 +55,29 @@ type Commit struct {
 	Files       int
 	Bytes       int64 // of the files
 	Took        time.Duration
+	Causes      []Cause // of the quarantined rows, by rule
+}
+
+// Cause is why rows went into quarantine, with the first of them.
+type Cause struct {
+	Rule    string
+	Rows    int64
+	Message string // of the first
+	Source  string // of the first; empty where unknown
+	Line    int64  // of the first; sink.Unknown where unknown
+}
+
+// causes counts quarantined rows by rule, in the order in which they came up.
+func causes(rows []sink.QuarantineRow) (out []Cause) {
+	for _, q := range rows {
+		i := slices.IndexFunc(out, func(c Cause) bool { return c.Rule == q.Rule })
+		if i < 0 {
+			i = len(out)
+			out = append(out, Cause{Rule: q.Rule, Message: q.Message, Source: q.Source, Line: q.Line})
+		}
+		out[i].Rows++
+	}
+	return out
 }
 
 func (e *Events) committed(c Commit) {

@@ -361,6 +361,7 @@ func (w *worker) flush(ctx context.Context) error {
 		Partition: w.partition, Seq: w.draft.Seq(), From: w.draft.From(), To: w.position,
 		Rows: int64(w.batch.rows), Quarantined: int64(len(w.batch.quarantine)), Rescued: w.batch.rescues, Duplicates: w.draft.Duplicates(),
 		Files: done.Files, Bytes: done.Bytes, Took: w.c.Now().Sub(began),
+		Causes: causes(w.batch.quarantine),
 	})
 	w.release()
 	if err := w.hint(ctx, map[int]int64{w.partition: w.position}); err != nil {

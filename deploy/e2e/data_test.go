@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,7 +232,77 @@ func sameCell(typ, text string, got cell) bool {
 	return false
 }
 
-// expectedRows are the row counts of a manifest for the files below a folder.
+// differs are the files whose rows are counted otherwise than the manifest does,
+// with what is in the lake, quarantine included: dialects that the sniffer does
+// not tell yet.
+var differs = map[string]int{
+	// a header that repeats a name, or is like the rows
+	"frictionless/duplicate-column.csv": 2, "frictionless/transpose.csv": 3, "rust-csv/strange.csv": 7,
+	"pollock_style/csv/file_no_header.csv": 80,
+	// several header rows, several tables, text before the header
+	"pollock_style/csv/file_header_multirow_2.csv": 82, "pollock_style/csv/file_header_multirow_3.csv": 83,
+	"pollock_style/csv/file_multitable_less.csv": 161, "pollock_style/csv/file_multitable_more.csv": 162, "pollock_style/csv/file_multitable_same.csv": 162,
+	"pollock_style/csv/file_preamble.csv": 82, "pollock_style/csv/file_preamble_text.csv": 83,
+	// spaces as delimiters
+	"pollock_style/csv/file_field_delimiter_0x20.csv": 81, "pollock_style/csv/row_field_delimiter_0_0x20.csv": 81,
+	// a stray quote that another one closes, lines later
+	"pollock_style/csv/row_extra_quote0_col8.csv": 79, "pollock_style/csv/row_extra_quote11_col4.csv": 74, "pollock_style/csv/row_extra_quote13_col2.csv": 76,
+	"pollock_style/csv/row_extra_quote14_col1.csv": 77, "pollock_style/csv/row_extra_quote28_col3.csv": 76, "pollock_style/csv/row_extra_quote29_col1.csv": 77,
+	"pollock_style/csv/row_extra_quote35_col4.csv": 71,
+}
+
+// Every file of the test data goes in, one table a folder: its rows and those in
+// quarantine are as many as there are.
+func TestAllData(t *testing.T) {
+	t.Parallel()
+	root := testdata(t, ".")
+	expected := expectedRows(t, filepath.Join(root, "MANIFEST.tsv"), "")
+	folders := map[string]bool{}
+	for name := range expected {
+		folders[filepath.Dir(name)] = true
+	}
+	for _, folder := range sorted(folders) {
+		t.Run(strings.ReplaceAll(folder, "/", "_"), func(t *testing.T) {
+			t.Parallel()
+			lake := filepath.Join(t.TempDir(), "lake")
+			// One that is no text, a zip archive, does not keep the others out.
+			r := run(t, "ingest", filepath.Join(root, folder), "--lake", lake, "--table", "all", "--meta", "--quarantine-max-share", "100%", "-o", "json")
+			if r.code != 0 && !(r.code == 1 && strings.Contains(r.stderr, "zip archive")) {
+				t.Fatal(r)
+			}
+			rows := map[string]int{}
+			for table, column := range map[string]string{"all": "_source", "all__quarantine": "source"} {
+				if !exists(filepath.Join(lake, table)) {
+					continue
+				}
+				for _, c := range readTable(t, lake, table).columns[column] {
+					u, err := url.Parse(c.text)
+					if err != nil {
+						t.Fatal(err)
+					}
+					rows[u.Path]++
+				}
+			}
+			for name, want := range expected {
+				if filepath.Dir(name) != folder || !strings.HasSuffix(name, ".csv") {
+					continue
+				}
+				if n, known := differs[name]; known {
+					if n == want {
+						t.Errorf("%s is not among those that differ any more", name)
+					}
+					want = n
+				}
+				if got := rows[filepath.Join(root, name)]; got != want {
+					t.Errorf("%s: %d rows in the lake and in quarantine, want %d", name, got, want)
+				}
+			}
+		})
+	}
+}
+
+// expectedRows are the row counts of a manifest for the CSVs below a folder, where
+// it knows them.
 func expectedRows(t *testing.T, manifest, folder string) map[string]int {
 	t.Helper()
 	lines := strings.Split(readFile(t, manifest), "\n")
@@ -240,7 +311,7 @@ func expectedRows(t *testing.T, manifest, folder string) map[string]int {
 	out := map[string]int{}
 	for _, line := range lines[1:] {
 		cells := strings.Split(line, "\t")
-		if len(cells) <= rows || !strings.HasPrefix(cells[path], folder) || !strings.HasSuffix(cells[path], ".csv") {
+		if len(cells) <= rows || cells[rows] == "" || !strings.HasPrefix(cells[path], folder) || !strings.HasSuffix(cells[path], ".csv") {
 			continue
 		}
 		n, err := strconv.Atoi(cells[rows])
