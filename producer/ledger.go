@@ -73,6 +73,10 @@ type progress struct {
 	Released bool      `json:"released,omitempty"` // its producer stopped cleanly
 	At       time.Time `json:"at"`
 	contentMark
+	// Until is where the range ends that is sent again because its log is gone, and
+	// UntilMark of the bytes before it; 0 when it is not.
+	Until     int64        `json:"until,omitempty"`
+	UntilMark *contentMark `json:"until_mark,omitempty"`
 }
 
 // contentMark tells an object's content from another: the hash of its first
@@ -216,6 +220,14 @@ func (l *ledger) last(uri string) (*claim, *progress) {
 	return c, l.progress[c.Ranges[0].Stream]
 }
 
+// known is the newest progress of a stream, which may be that in a log that is
+// gone.
+func (l *ledger) known(stream schema.StreamID) *progress {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.progress[stream]
+}
+
 // at is the progress of a stream in the topic's present log.
 func (l *ledger) at(stream schema.StreamID) *progress {
 	if p := l.progress[stream]; l.present(p) {
@@ -309,6 +321,7 @@ func (l *ledger) take(ctx context.Context, c *claim) (_ *claim, mine bool, err e
 	if err != nil {
 		return nil, false, fmt.Errorf("claim %s: %w", c.URI, err)
 	}
+	ctx = context.WithoutCancel(ctx) // it stands, and who wrote it has to know
 	for l.claims[id] == nil {
 		if err := l.read(ctx); err != nil {
 			return nil, false, err

@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -183,7 +184,8 @@ func (p *Producer) held(c *claim) bool {
 	if p.Exclusive || p.isOwn(c) {
 		return false
 	}
-	_, prior := p.ledger.claimOf(c.URI, c.Version)
+	// Progress in a log that is gone tells as well that its producer is done.
+	prior := p.ledger.known(c.Ranges[0].Stream)
 	at := c.At
 	if prior != nil {
 		if prior.Released || prior.Done {
@@ -419,15 +421,26 @@ func (p *Producer) resendRange(ctx context.Context, o Object, c *claim, to int64
 	s.limit = to
 	p.setOwn(s.stream)
 	_, prior := p.ledger.claimOf(o.URI, c.Version)
+	before := p.ledger.known(s.stream)
 	if _, err := s.begin(ctx, prior, nil, false); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	// What there is of it now may be more than the version had.
+	s.acked.Size = unknownSize
+	if s.acked.UntilMark == nil && before != nil {
+		s.acked.UntilMark = cmp.Or(before.UntilMark, &before.contentMark)
+	}
+	if s.acked.UntilMark != nil {
+		s.acked.Until = to
+	}
 	if err := s.run(ctx); err != nil {
+		s.acked.Released = !unsure(err)
 		return errors.Join(err, s.note(ctx))
 	}
 	summary := p.entry(o.URI, c.Version)
 	summary.Stream, summary.Partition, summary.Status = s.stream, s.to, Complete
 	s.count(summary)
+	s.acked.Until, s.acked.UntilMark = 0, nil
 	return s.end(ctx, Complete)
 }

@@ -313,3 +313,46 @@ func TestAnotherLog(t *testing.T) {
 	}
 	b.wantWarnings()
 }
+
+// A run that is stopped while it sends what a lost log had is gone on with: the
+// version that was appended to keeps its rows and its end, wherever it stopped.
+func TestLostLogIsSentAgainInSteps(t *testing.T) {
+	old, added := numbered(0, 1000), numbered(1000, 1100)
+	for _, stopAfter := range []int{1, 2, 10, 11} {
+		t.Run(fmt.Sprint(stopAfter), func(t *testing.T) {
+			b := newBench(t, 1)
+			b.write("x.csv", text("a,b", old))
+			b.send(b.config())
+			b.deleteTopic()
+			topic, err := b.client.EnsureTopic(t.Context(), broker.TopicConfig{Name: "feed", Partitions: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.topic = topic
+			b.add("x.csv", text("", added))
+			ctx, stop := context.WithCancel(t.Context())
+			c := b.config()
+			c.BatchRows = 100
+			batches := 0
+			c.Events.Sent = func(producer.SentInfo) {
+				if batches++; batches == stopAfter {
+					stop()
+				}
+			}
+			p := &producer.Producer{Config: c}
+			if _, err := p.Run(ctx); err != nil && !errors.Is(err, context.Canceled) { // nil when it was done by then
+				t.Fatalf("the run was stopped, and gave %v", err)
+			}
+			b.send(b.config())
+			streams := b.of("x.csv")
+			if len(streams) != 2 {
+				t.Fatalf("%d streams", len(streams))
+			}
+			streams[0].want(t, producer.Complete, old...)
+			streams[1].want(t, producer.Complete, added...)
+			if s := b.send(b.config()); !object(t, s, "x.csv").Already {
+				t.Errorf("one more run: %+v", s)
+			}
+		})
+	}
+}

@@ -65,6 +65,9 @@ func (l *ledger) decide(ctx context.Context, o Object) (decision, error) {
 	if p == nil {
 		return claimed(ctx, o, c, same, next)
 	}
+	if p.Until > 0 && !p.Done {
+		return resending(ctx, o, p, next)
+	}
 	sent := p.Done && l.present(p)
 	if p.Size == o.Size && p.ModTime.Equal(o.ModTime) && p.Inode == o.Inode {
 		same.already = sent
@@ -95,6 +98,22 @@ func (l *ledger) decide(ctx context.Context, o Object) (decision, error) {
 	if c.Dialect.ByteOffsets() && p.Hashed == p.Offset {
 		next.hash = compared.hash
 	}
+	return next, nil
+}
+
+// resending decides on an object whose version before is being sent again: it goes
+// on behind what that version had, which is sent first.
+func resending(ctx context.Context, o Object, p *progress, next decision) (decision, error) {
+	compared, err := comparePrefix(ctx, o, *p.UntilMark, next.before.Dialect)
+	if err != nil {
+		return decision{}, err
+	}
+	if !compared.same {
+		next.warning = fmt.Sprintf("its first %d bytes are not those that were sent: it is sent again as a new version, and the rows of the earlier one stay in the table", p.UntilMark.Hashed)
+		next.rotated, next.holder = true, next.before
+		return next, nil
+	}
+	next.from = p.Until
 	return next, nil
 }
 
