@@ -23,7 +23,7 @@ import (
 
 // Globals are the flags that every command has.
 type Globals struct {
-	LogLevel slog.Level `help:"Log messages from this level on: debug, info, warn, error." default:"warn" placeholder:"LEVEL"`
+	LogLevel levelFlag  `help:"Log messages from this level on: debug, info, warn, error." default:"warn" placeholder:"LEVEL"`
 	LogJSON  bool       `name:"log-json" help:"Log as JSON lines."`
 	Fault    string     `hidden:"" help:"Fail or die at a point, for tests." placeholder:"POINT:N:ACTION"`
 	Profile  string     `name:"cpu-profile" hidden:"" help:"Write a CPU profile to this file." placeholder:"FILE"`
@@ -41,7 +41,7 @@ type Output struct {
 func (o Output) json() bool { return o.Output == "json" }
 
 func (g *Globals) logger() *slog.Logger {
-	options := &slog.HandlerOptions{Level: g.LogLevel}
+	options := &slog.HandlerOptions{Level: slog.Level(g.LogLevel)}
 	if g.LogJSON {
 		return slog.New(slog.NewJSONHandler(g.stderr, options))
 	}
@@ -127,7 +127,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintf(stderr, "lakefeed: %v\n", err)
 		var parse *kong.ParseError
 		if errors.As(err, &parse) && parse.Context != nil {
-			fmt.Fprintf(stderr, "lakefeed: see lakefeed %s --help\n", strings.TrimSpace(parse.Context.Command()))
+			fmt.Fprintf(stderr, "lakefeed: see %s --help\n", strings.TrimSpace("lakefeed "+parse.Context.Command()))
 		}
 		return exitUsage
 	}

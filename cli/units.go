@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"log/slog"
 	"math"
 	"runtime/debug"
 	"strconv"
@@ -40,6 +41,17 @@ func (b bytesFlag) limitRuntime() {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(int64(b) + int64(b)/2)
 	}
+}
+
+// levelFlag is a level of log messages.
+type levelFlag slog.Level
+
+// UnmarshalText reads a level.
+func (l *levelFlag) UnmarshalText(text []byte) error {
+	if err := (*slog.Level)(l).UnmarshalText(text); err != nil {
+		return fmt.Errorf("%q is no level: write debug, info, warn or error", text)
+	}
+	return nil
 }
 
 // percentFlag is a share: 1%, 0.01.
