@@ -23,10 +23,10 @@ import (
 
 // Globals are the flags that every command has.
 type Globals struct {
-	LogLevel levelFlag  `help:"Log messages from this level on: debug, info, warn, error." default:"warn" placeholder:"LEVEL"`
-	LogJSON  bool       `name:"log-json" help:"Log as JSON lines."`
-	Fault    string     `hidden:"" help:"Fail or die at a point, for tests." placeholder:"POINT:N:ACTION"`
-	Profile  string     `name:"cpu-profile" hidden:"" help:"Write a CPU profile to this file." placeholder:"FILE"`
+	LogLevel levelFlag `help:"Log messages from this level on: debug, info, warn, error." default:"warn" placeholder:"LEVEL"`
+	LogJSON  bool      `name:"log-json" help:"Log as JSON lines."`
+	Fault    string    `hidden:"" help:"Fail or die at a point, for tests." placeholder:"POINT:N:ACTION"`
+	Profile  string    `name:"cpu-profile" hidden:"" help:"Write a CPU profile to this file." placeholder:"FILE"`
 
 	stdin  io.Reader
 	stdout io.Writer
