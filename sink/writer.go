@@ -53,9 +53,8 @@ type Writer struct {
 
 // Commit writes the batch's files, stages them, and decides the batch. On Lost
 // another owner's record stands at its place: the batch is void, and the chain
-// is to be opened again. After an error nothing of the batch is in the lake,
-// unless the error came while the decided batch was published: then the next
-// owner publishes it.
+// is to be opened again. So it is after an error, which leaves open whether the
+// batch was decided: then who opens the chain publishes it, and its rows are seen.
 func (w *Writer) Commit(ctx context.Context, d *Draft, r *Records) (Committed, error) {
 	return w.commit(ctx, d, r, w.Chain.Commit)
 }
