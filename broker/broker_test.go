@@ -408,3 +408,7 @@ func ask(t testing.TB, addr string, req kmsg.Request) kmsg.Response {
 	}
 	return resp
 }
+
+// soonEnough is less than the half minute for which what may pass is tried again,
+// and leaves room for a machine that is busy.
+const soonEnough = 25 * time.Second

@@ -96,7 +96,7 @@ func TestDenied(t *testing.T) {
 			if err := op.do(soon(t), client); !errors.Is(err, broker.ErrDenied) || !strings.Contains(err.Error(), "t") {
 				t.Error(err)
 			}
-			if d := time.Since(began); d > 3*time.Second {
+			if d := time.Since(began); d > soonEnough {
 				t.Errorf("it took %v", d)
 			}
 		})
@@ -365,7 +365,7 @@ func TestSilentBroker(t *testing.T) {
 				if op.key != keyMeta { // which kafka-go's own requests wait for, too
 					waitFor(t, func() bool { return w.connections() < open })
 				}
-				if d := time.Since(began); d > time.Second {
+				if d := time.Since(began); d > 9*time.Second { // it would go on for ten
 					t.Errorf("it returned after %v", d)
 				}
 			})
@@ -377,7 +377,7 @@ func TestSilentBroker(t *testing.T) {
 				if !errors.Is(err, broker.ErrUnreachable) && !errors.As(err, &delivery) {
 					t.Error(err)
 				}
-				if d := time.Since(began); d > 5*time.Second {
+				if d := time.Since(began); d > soonEnough {
 					t.Errorf("it returned after %v", d)
 				}
 			})
@@ -425,7 +425,7 @@ func TestNoBroker(t *testing.T) {
 			if !errors.Is(err, broker.ErrUnreachable) || !strings.Contains(err.Error(), addr) || !strings.Contains(err.Error(), "refused") {
 				t.Error(err)
 			}
-			if d := time.Since(began); d < time.Second || d > 7*time.Second {
+			if d := time.Since(began); d < time.Second || d > soonEnough {
 				t.Errorf("it took %v", d)
 			}
 		})
@@ -439,7 +439,7 @@ func TestNoBroker(t *testing.T) {
 		if _, err := client.Topic(ctx, "t"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		if d := time.Since(began); d > time.Second {
+		if d := time.Since(began); d > 9*time.Second { // it would go on for ten
 			t.Errorf("it returned after %v", d)
 		}
 	})
@@ -567,7 +567,7 @@ func TestMalformedAnswers(t *testing.T) {
 				if err := op.do(soon(t), client); err == nil {
 					t.Error("no error")
 				}
-				if d := time.Since(began); d > 5*time.Second {
+				if d := time.Since(began); d > soonEnough {
 					t.Errorf("it took %v", d)
 				}
 			})
