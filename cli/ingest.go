@@ -174,35 +174,15 @@ func (r *ingest) run(ctx context.Context, sources []producer.Source) error {
 	err := group.Wait()
 	r.report.commits(progress)
 	if err == nil && !r.Follow {
-		err = r.await(ctx, progress)
+		err = r.whole(ctx)
 	}
 	return err
 }
 
-// await reads the chains until each stream that was sent is complete in the
-// lake. It is at once when this process has all topic partitions; else others
-// have them and commit in their own time.
-func (r *ingest) await(ctx context.Context, progress *progress) error {
-	told := false
-	for {
-		missing, err := r.incomplete(ctx)
-		if err != nil || missing == 0 {
-			return err
-		}
-		if !told {
-			progress.say("waiting for other consumers of topic %s: %s not complete in the lake yet", r.topic.Name, plural(int64(missing), "object"))
-			told = true
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-// incomplete counts the objects whose streams the lake does not have whole.
-func (r *ingest) incomplete(ctx context.Context) (missing int, err error) {
+// whole checks, in the chains, that the lake has each stream that was sent. The
+// consumer has drained the topic by then, whichever member of its group took what:
+// what is missing now does not come any more.
+func (r *ingest) whole(ctx context.Context) error {
 	chains := map[int]*sink.Chain{}
 	for _, o := range r.sent {
 		if o.Err != nil || o.Status != producer.Complete && o.Status != producer.Changed {
@@ -212,23 +192,23 @@ func (r *ingest) incomplete(ctx context.Context) (missing int, err error) {
 		if chain == nil {
 			chain = r.table.Chain(o.Partition)
 			if _, err := chain.Open(ctx); err != nil {
-				return 0, err
+				return err
 			}
 			chains[o.Partition] = chain
 		}
 		complete, count, err := chain.Complete(o.Stream)
-		if err != nil {
-			return 0, err
-		}
-		if complete && count != o.Rows {
-			return 0, &conflictError{fmt.Sprintf("%s: the lake had it whole, with %s, before it had %s: it has changed since, and the topic that knew how far it was sent is gone, so rows were left out. "+
+		switch {
+		case err != nil:
+			return err
+		case !complete:
+			return &conflictError{fmt.Sprintf("%s: the lake does not have all of its %s, though all of topic %s was read: some were removed from the topic, or lost, before they reached the lake. "+
+				"Send the file under another name (--source-name URI), which takes all of its rows in again (stream %s)", objectName(o.URI), plural(o.Rows, "row"), r.topic.Name, o.Stream)}
+		case count != o.Rows:
+			return &conflictError{fmt.Sprintf("%s: the lake had it whole, with %s, before it had %s: it has changed since, and the topic that knew how far it was sent is gone, so rows were left out. "+
 				"Give the topic its old log back, or send the file under another name (--source-name URI), which takes all of its rows in again (stream %s)", objectName(o.URI), plural(count, "row"), countText(o.Rows), o.Stream)}
 		}
-		if !complete {
-			missing++
-		}
 	}
-	return missing, nil
+	return nil
 }
 
 // ends are the offsets behind all that was sent, by topic partition. Topic

@@ -125,9 +125,10 @@ func (w *worker) originBefore(ctx context.Context, f *broker.Fetch, from, to int
 		o := broker.FetchOptions{MaxBytes: fetchBytes, MaxWait: time.Second, MinBytes: 1, WholeBatches: true}
 		var outside *broker.OffsetOutOfRange
 		err := w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, from, o, f)
-		if errors.As(err, &outside) && outside.Start > from && outside.Start < to {
+		if errors.As(err, &outside) && outside.Start > from && outside.Start <= to {
+			// Where the log was cut off inside a record batch, brokers keep all of it.
 			from = outside.Start
-			continue
+			err = w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, from, o, f)
 		}
 		if err != nil {
 			return found, err

@@ -18,7 +18,7 @@ type SentInfo struct {
 	Partition    int   // topic partition
 	Rows         int64 // rejects included
 	Bytes        int64 // of the object
-	Offset, Size int64 // how far the object is; Size is -1 where unknown, and that of the compressed object
+	Offset, Size int64 // how far the object is; Size is -1 where unknown, and of compressed objects
 }
 
 // Rejected is what could not be cut into a row.

@@ -422,7 +422,11 @@ func (s *sender) land(ctx context.Context) error {
 	}
 	s.flown.Next = landed.next
 	s.sent += s.flownRows
-	s.p.Events.sent(SentInfo{URI: s.object.URI, Stream: s.stream, Partition: s.to, Rows: s.flownRows, Bytes: s.flown.Offset - s.acked.Offset, Offset: s.flown.Offset, Size: s.object.Size})
+	size := s.object.Size
+	if s.compressed { // offsets are those of the content
+		size = -1
+	}
+	s.p.Events.sent(SentInfo{URI: s.object.URI, Stream: s.stream, Partition: s.to, Rows: s.flownRows, Bytes: s.flown.Offset - s.acked.Offset, Offset: s.flown.Offset, Size: size})
 	s.bytes += s.flown.Offset - s.acked.Offset
 	s.acked = s.flown
 	if s.p.Now().Sub(s.ackedAt) >= progressEvery {

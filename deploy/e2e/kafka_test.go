@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"lakefeed/broker/embedded"
 )
@@ -131,4 +133,44 @@ func TestTopicMadeAgain(t *testing.T) {
 		t.Errorf("after the topic was adopted: %+v", s)
 	}
 	readTable(t, lake, "rows").eachOnce(t, "id", 600)
+}
+
+// Rows that are removed from the topic before they reach the lake stop a run;
+// told to go on without them it does, and does not wait for what will not come.
+func TestRowsRemovedFromTheTopic(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	lake, in, brokers := filepath.Join(dir, "lake"), filepath.Join(dir, "in"), strings.Join(b.Addrs(), ",")
+	args := []string{in, "--table", "rows", "--lake", lake, "--brokers", brokers, "--partitions", "1"}
+	writeFile(t, filepath.Join(in, "a.csv"), rowsHeader+rowsCSV(0, 100))
+	ingest(t, args...)
+	writeFile(t, filepath.Join(in, "b.csv"), rowsHeader+rowsCSV(100, 200))
+	ok(t, "produce", in, "--topic", "rows", "--brokers", brokers)
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	cut := kmsg.NewPtrDeleteRecordsRequest()
+	cut.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: "rows", Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Offset: 150}}}}
+	if r, err := cut.RequestWith(t.Context(), client); err != nil || r.Topics[0].Partitions[0].ErrorCode != 0 {
+		t.Fatal(err, r)
+	}
+	if r := exits(t, 4, append([]string{"ingest"}, args...)...); !strings.Contains(r.stderr, "--on-data-loss=record") {
+		t.Errorf("removed rows: %v", r)
+	}
+	r := exits(t, 4, append([]string{"ingest", "--on-data-loss", "record"}, args...)...)
+	if !strings.Contains(r.stderr, "b.csv: the lake does not have all") || !strings.Contains(r.stderr, "were removed from the topic") {
+		t.Errorf("removed rows, on record: %v", r)
+	}
+	noRowTwice(t, lake)
+	// a.csv's 100 rows and its end are offsets 0 to 100: 49 of b.csv's are gone.
+	if n := readTable(t, lake, "rows").rows; n != 151 {
+		t.Errorf("%d rows in the lake, want 151", n)
+	}
 }
