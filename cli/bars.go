@@ -16,8 +16,8 @@ import (
 	"lakefeed/producer"
 )
 
-// bars draws a bar for each source that is being sent, and a line with the
-// totals below them. It draws no colours.
+// bars draws a bar for each source of known size that is being sent, and a line
+// with the totals below them. It draws no colours.
 type bars struct {
 	progress *mpb.Progress
 	total    *mpb.Bar
@@ -72,31 +72,26 @@ func (b *bars) every() time.Duration { return 200 * time.Millisecond }
 func (b *bars) sent(s producer.SentInfo) {
 	own := b.sources[s.URI]
 	if own == nil {
-		if len(b.sources) >= shownBars {
-			return
+		if s.Size < 0 || len(b.sources) >= shownBars {
+			return // there is no end to draw, or no room: the totals have it
 		}
 		own = b.add(s)
 	}
 	own.rows.Add(s.Rows)
 	own.SetCurrent(s.Offset)
-	if s.Size >= 0 && s.Offset >= s.Size {
+	if s.Offset >= s.Size {
 		own.SetTotal(s.Offset, true)
 		delete(b.sources, s.URI)
 	}
 }
 
-// add makes a source's bar; one whose size is not known counts bytes only.
+// add makes a source's bar.
 func (b *bars) add(s producer.SentInfo) *bar {
 	own := &bar{}
 	name := decor.Name(shortName(path.Base(objectName(s.URI))), decor.WC{W: 24, C: decor.DindentRight})
 	rows := decor.Any(func(decor.Statistics) string { return " " + plural(own.rows.Load(), "row") })
-	if s.Size < 0 {
-		own.Bar = b.progress.New(0, mpb.NopStyle(), mpb.BarRemoveOnComplete(),
-			mpb.PrependDecorators(name, decor.CurrentKiloByte("% .1f"), rows))
-	} else {
-		own.Bar = b.progress.New(s.Size, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"), mpb.BarRemoveOnComplete(),
-			mpb.PrependDecorators(name), mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), rows, decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 7})))
-	}
+	own.Bar = b.progress.New(s.Size, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"), mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(name), mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), rows, decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 7})))
 	b.sources[s.URI] = own
 	return own
 }
