@@ -11,6 +11,7 @@ import (
 	"lakefeed/broker/embedded"
 	"lakefeed/producer"
 	"lakefeed/sink"
+	"lakefeed/sink/awsclient"
 )
 
 // The exit codes, which scripts rely on: deploy/docs/exit-codes.md.
@@ -60,15 +61,16 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &shape), errors.As(err, &topic), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, embedded.ErrLocked):
+	case errors.As(err, &usage), errors.As(err, &shape), errors.As(err, &topic), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig):
 		return exitUsage
 	case errors.As(err, &quarantine):
 		return exitQuarantine
 	case errors.As(err, &log), errors.As(err, &lost), errors.As(err, &chain), errors.As(err, &conflict), errors.Is(err, embedded.ErrDamaged):
 		return exitDataLoss
-	case errors.Is(err, broker.ErrDenied), errors.Is(err, fs.ErrPermission), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
+	case errors.Is(err, broker.ErrDenied), errors.Is(err, fs.ErrPermission), errors.Is(err, awsclient.ErrNoCredentials), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
 		return exitDenied
-	case errors.As(err, &delivery), errors.Is(err, broker.ErrUnreachable), errors.Is(err, broker.ErrStorage):
+	case errors.As(err, &delivery), errors.Is(err, broker.ErrUnreachable), errors.Is(err, broker.ErrStorage),
+		errors.Is(err, awsclient.ErrUnreachable), errors.Is(err, awsclient.ErrThrottled), errors.Is(err, awsclient.ErrNoBucket):
 		return exitUnreachable
 	case errors.Is(err, context.Canceled), errors.Is(err, os.ErrProcessDone):
 		return exitInterrupted
