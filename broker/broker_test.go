@@ -22,7 +22,9 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	flag.Set("test.parallel", "24") // they wait more than they work
+	if flag.Lookup("test.fuzz").Value.String() == "" { // then it is how many processes fuzz
+		flag.Set("test.parallel", "24") // they wait more than they work
+	}
 	goleak.VerifyTestMain(m)
 }
 
