@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lakefeed/deploy/testbed"
 )
 
 var (
@@ -56,7 +58,8 @@ func build(m *testing.M) (int, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
-	return m.Run(), nil
+	code := m.Run()
+	return code, testbed.Close()
 }
 
 // limit is how long any one command may take before the test gives up on it.

@@ -56,6 +56,7 @@ var fenced = map[string][]string{
 	"github.com/twmb/franz-go":                    {"broker/embedded"},
 	"github.com/gofrs/flock":                      {"broker/embedded"},
 	"github.com/testcontainers/testcontainers-go": {"deploy/testbed"},
+	"github.com/moby/moby":                        {"deploy/testbed"},
 	"github.com/alecthomas/kong":                  {"cli/..."},
 	"github.com/apache/arrow-go":                  {}, // the tests' reader: one that we did not write
 	"github.com/rogpeppe/go-internal":             {},
@@ -73,7 +74,7 @@ var fenced = map[string][]string{
 // fencedInTests are those of the fenced modules that tests may not import
 // elsewhere either.
 var fencedInTests = []string{
-	"github.com/testcontainers/testcontainers-go",
+	"github.com/testcontainers/testcontainers-go", "github.com/moby/moby",
 	"github.com/aws/aws-sdk-go-v2",
 	"github.com/stretchr/testify", "github.com/golang/mock", "go.uber.org/mock", "github.com/vektra/mockery",
 	"github.com/marcboeker/go-duckdb", "github.com/duckdb/duckdb-go",

@@ -1,0 +1,81 @@
+package testbed
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/wait"
+)
+
+// KafkaServer is one Kafka broker.
+type KafkaServer struct {
+	*Container
+	Brokers   string // host:port from here
+	InNetwork string // host:port for the other containers
+}
+
+var kafka = once{spec: spec{
+	name: "kafka", image: "apache/kafka:4.3.1", ports: []string{"9092/tcp"},
+	options: func(c *Container) []testcontainers.ContainerCustomizer {
+		return []testcontainers.ContainerCustomizer{
+			// Any of these replaces the image's whole configuration, so all are given.
+			testcontainers.WithEnv(map[string]string{
+				"KAFKA_NODE_ID":                                  "1",
+				"KAFKA_PROCESS_ROLES":                            "broker,controller",
+				"KAFKA_LISTENERS":                                "HOST://:9092,NET://:19092,CONTROLLER://:9093",
+				"KAFKA_ADVERTISED_LISTENERS":                     "HOST://" + c.address("9092/tcp") + ",NET://kafka:19092",
+				"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP":           "HOST:PLAINTEXT,NET:PLAINTEXT,CONTROLLER:PLAINTEXT",
+				"KAFKA_INTER_BROKER_LISTENER_NAME":               "NET",
+				"KAFKA_CONTROLLER_LISTENER_NAMES":                "CONTROLLER",
+				"KAFKA_CONTROLLER_QUORUM_VOTERS":                 "1@localhost:9093",
+				"KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR":         "1",
+				"KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+				"KAFKA_TRANSACTION_STATE_LOG_MIN_ISR":            "1",
+				"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS":         "0",
+				"KAFKA_AUTO_CREATE_TOPICS_ENABLE":                "false",
+			}),
+			// The command writes over copies of what the image has, which a build from a
+			// read-only folder leaves read-only.
+			testcontainers.WithEntrypoint("sh", "-c", "chmod -R u+w /etc/kafka/docker /opt/kafka/config; exec /etc/kafka/docker/run"),
+			testcontainers.WithWaitStrategyAndDeadline(startLimit, brokerReady(c.address("9092/tcp"))),
+		}
+	},
+}}
+
+// Kafka is the broker of this process.
+func Kafka(t testing.TB) *KafkaServer {
+	t.Helper()
+	c := kafka.get(t)
+	return &KafkaServer{Container: c, Brokers: c.address("9092/tcp"), InNetwork: "kafka:19092"}
+}
+
+// brokerReady is the address of a broker that is ready when it says who it is: its
+// log says so again after a restart, before it is true.
+type brokerReady string
+
+var _ wait.Strategy = brokerReady("")
+
+// WaitUntilReady asks until there is an answer, or nobody left to give one.
+func (address brokerReady) WaitUntilReady(ctx context.Context, target wait.StrategyTarget) error {
+	transport := &kafkago.Transport{DialTimeout: time.Second, MetadataTTL: time.Second}
+	defer transport.CloseIdleConnections()
+	broker := kafkago.Client{Addr: kafkago.TCP(string(address)), Transport: transport, Timeout: 2 * time.Second}
+	for {
+		answer, err := broker.Metadata(ctx, &kafkago.MetadataRequest{})
+		if err == nil && len(answer.Brokers) > 0 && answer.Controller.Port != 0 {
+			return nil
+		}
+		if state, e := target.State(ctx); e == nil && !state.Running {
+			return fmt.Errorf("the broker has ended with exit code %d", state.ExitCode)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the broker does not answer at %s: %w", address, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
