@@ -35,7 +35,7 @@ var (
 
 // open reads an object from a byte of its content on.
 func open(ctx context.Context, o Object, offset int64) (*content, error) {
-	stored, err := o.Open(ctx)
+	stored, err := o.Open(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -60,14 +60,10 @@ func open(ctx context.Context, o Object, offset int64) (*content, error) {
 		c.Reader, c.compressed = &named{z, "zstd"}, true
 		c.close = append(c.close, func() error { z.Close(); return nil })
 	default:
-		c.Reader = head
-		if seeker, ok := stored.(io.Seeker); ok && offset > 0 {
-			if _, err := seeker.Seek(offset, io.SeekStart); err != nil {
-				return nil, errors.Join(err, c.Close())
-			}
-			c.Reader = stored
-			offset = 0
+		if offset > 0 && !o.Once {
+			return openAt(ctx, o, offset, stored)
 		}
+		c.Reader = head
 	}
 	if offset > 0 {
 		if n, err := io.CopyN(io.Discard, c.Reader, offset); err != nil {
@@ -75,6 +71,18 @@ func open(ctx context.Context, o Object, offset int64) (*content, error) {
 		}
 	}
 	return c, nil
+}
+
+// openAt opens a plain object again, at a byte of it.
+func openAt(ctx context.Context, o Object, offset int64, before io.Closer) (*content, error) {
+	if err := before.Close(); err != nil {
+		return nil, err
+	}
+	stored, err := o.Open(ctx, offset)
+	if err != nil {
+		return nil, err
+	}
+	return &content{Reader: stored, stored: stored, close: []func() error{stored.Close}}, nil
 }
 
 // named says of a decompressor's errors which they are.

@@ -169,8 +169,8 @@ func (p *Producer) drain(ctx context.Context, uri string, last bool) (err error)
 	f.size = info.Size()
 	o := f.object
 	o.Stat = nil
-	o.Open = func(context.Context) (io.ReadCloser, error) {
-		_, err := f.file.Seek(0, io.SeekStart)
+	o.Open = func(_ context.Context, offset int64) (io.ReadCloser, error) {
+		_, err := f.file.Seek(offset, io.SeekStart)
 		return keptFile{f.file}, err
 	}
 	s := newSender(p, o, f.claim)

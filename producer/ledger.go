@@ -15,6 +15,7 @@ import (
 	"lakefeed/schema"
 	"lakefeed/schema/csv"
 	"lakefeed/schema/fault"
+	"lakefeed/schema/wire"
 )
 
 const ledgerVersion = 1
@@ -22,13 +23,11 @@ const ledgerVersion = 1
 // claim is what the first producer to take an object decided for it. All
 // producers of the object keep to it.
 type claim struct {
-	V        int         `json:"v"`
-	URI      string      `json:"uri"`
-	Version  string      `json:"version"`
-	Log      string      `json:"log"`
-	Size     int64       `json:"size"`
-	ModTime  time.Time   `json:"mtime,omitzero"`
-	Inode    uint64      `json:"inode,omitempty"`
+	V       int    `json:"v"`
+	URI     string `json:"uri"`
+	Version string `json:"version"`
+	Log     string `json:"log"`
+	look
 	Ranges   []byteRange `json:"ranges"`
 	Dialect  csv.Dialect `json:"dialect"`
 	Columns  []string    `json:"columns"` // null where the object has no header
@@ -42,7 +41,7 @@ type claim struct {
 	At        time.Time `json:"at,omitzero"`
 	contentMark
 
-	key string // of its message
+	key string // of its message, when take is about to write it
 }
 
 // byteRange is a part of an object, whose rows are one stream.
@@ -55,20 +54,18 @@ type byteRange struct {
 
 // progress is how far a stream was sent and acknowledged.
 type progress struct {
-	V        int       `json:"v"`
-	Log      string    `json:"log"`
-	Rows     int64     `json:"rows"`
-	Offset   int64     `json:"offset"` // byte in the object behind those rows
-	Line     int64     `json:"line"`
-	Unended  bool      `json:"unended,omitempty"` // the last of them had no line end
-	Behind   bool      `json:"behind,omitempty"`  // the content's mark is of more than those rows
-	Done     bool      `json:"done"`
-	Count    int64     `json:"count,omitempty"`
-	Status   string    `json:"status,omitempty"`
-	Sum      string    `json:"sum"` // of the rows' hashes
-	Size     int64     `json:"size"`
-	ModTime  time.Time `json:"mtime,omitzero"`
-	Inode    uint64    `json:"inode,omitempty"`
+	V       int    `json:"v"`
+	Log     string `json:"log"`
+	Rows    int64  `json:"rows"`
+	Offset  int64  `json:"offset"` // byte in the object behind those rows
+	Line    int64  `json:"line"`
+	Unended bool   `json:"unended,omitempty"` // the last of them had no line end
+	Behind  bool   `json:"behind,omitempty"`  // the content's mark is of more than those rows
+	Done    bool   `json:"done"`
+	Count   int64  `json:"count,omitempty"`
+	Status  string `json:"status,omitempty"`
+	Sum     string `json:"sum"` // of the rows' hashes
+	look
 	Next     int64     `json:"next"`               // offset in the topic partition behind those rows
 	Released bool      `json:"released,omitempty"` // its producer stopped cleanly
 	At       time.Time `json:"at"`
@@ -98,6 +95,9 @@ type ledger struct {
 	now    func() time.Time
 
 	mu       sync.Mutex
+	trying   string              // key of the claim that take writes
+	shared   map[string]string   // texts that many claims and much progress have
+	headers  map[string][]string // as well, by their encoding
 	next     int64
 	fetch    broker.Fetch
 	batch    broker.Batch
@@ -110,6 +110,7 @@ type ledger struct {
 func openLedger(ctx context.Context, client *broker.Client, topic broker.Topic, now func() time.Time) (*ledger, error) {
 	l := &ledger{
 		client: client, topic: topic, name: topic.Name + ".progress", now: now,
+		shared: map[string]string{}, headers: map[string][]string{},
 		claims: map[string]*claim{}, newest: map[string]*claim{}, progress: map[schema.StreamID]*progress{},
 	}
 	t, err := client.EnsureTopic(ctx, broker.TopicConfig{Name: l.name, Partitions: 1, Replication: topic.Replication, Compacted: true})
@@ -164,7 +165,10 @@ func (l *ledger) apply(m *broker.Message) error {
 	}
 	switch kind {
 	case "claim":
-		c := &claim{key: string(m.Key)}
+		c := &claim{}
+		if string(m.Key) == l.trying {
+			c.key = l.trying
+		}
 		if err := json.Unmarshal(m.Value, c); err != nil {
 			return fmt.Errorf("claim %q: %w", m.Key, err)
 		}
@@ -175,6 +179,7 @@ func (l *ledger) apply(m *broker.Message) error {
 		if l.claims[id] != nil {
 			return nil
 		}
+		c.Log, c.Columns = l.share(c.Log), l.shareColumns(c.Columns)
 		l.claims[id] = c
 		if have := l.newest[c.URI]; have == nil || later(c.Version, have.Version) {
 			l.newest[c.URI] = c
@@ -195,9 +200,32 @@ func (l *ledger) apply(m *broker.Message) error {
 		if p.V > ledgerVersion {
 			return &schema.FormatError{Have: p.V, Know: ledgerVersion}
 		}
+		p.Log, p.Status = l.share(p.Log), l.share(p.Status)
 		l.progress[id] = p
 	}
 	return nil
+}
+
+// share gives one copy of a text that comes again and again.
+func (l *ledger) share(s string) string {
+	if have, ok := l.shared[s]; ok {
+		return have
+	}
+	l.shared[s] = s
+	return s
+}
+
+// shareColumns gives one copy of a header: feeds have few, and many objects.
+func (l *ledger) shareColumns(columns []string) []string {
+	if columns == nil {
+		return nil
+	}
+	key := string(wire.AppendNames(nil, columns))
+	if have, ok := l.headers[key]; ok {
+		return have
+	}
+	l.headers[key] = columns
+	return columns
 }
 
 // later says whether one version of an object came after another: counts by
@@ -307,6 +335,7 @@ func (l *ledger) take(ctx context.Context, c *claim) (_ *claim, mine bool, err e
 	}
 	nonce := rand.Text()
 	key := "claim/" + id + "/" + nonce
+	l.trying = key
 	l.batch.Reset()
 	if err := l.add(key, c); err != nil {
 		return nil, false, err

@@ -195,9 +195,20 @@ func (l *local) object(name, base string) (Object, error) {
 		return o, err
 	}
 	o.Size, o.ModTime, o.Inode = info.Size(), info.ModTime(), inode(info)
-	o.Open = func(context.Context) (io.ReadCloser, error) { return os.Open(name) }
+	o.Open = func(_ context.Context, offset int64) (io.ReadCloser, error) { return openFile(name, offset) }
 	o.Stat = func(context.Context) (Object, error) { return l.object(name, base) }
 	return o, nil
+}
+
+func openFile(name string, offset int64) (io.ReadCloser, error) {
+	f, err := os.Open(name)
+	if err != nil || offset == 0 {
+		return f, err
+	}
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func fileURI(name string) string {

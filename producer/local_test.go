@@ -181,14 +181,16 @@ func (l list) Objects(context.Context) iter.Seq2[producer.Object, error] {
 	}
 }
 
-func opened(content string) func(context.Context) (io.ReadCloser, error) {
-	return func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }
+func opened(content string) func(context.Context, int64) (io.ReadCloser, error) {
+	return func(context.Context, int64) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(content)), nil
+	}
 }
 
 // Objects that fail do not keep the others from being sent.
 func TestOthersGoOn(t *testing.T) {
 	b := newBench(t, 1)
-	refused := func(context.Context) (io.ReadCloser, error) {
+	refused := func(context.Context, int64) (io.ReadCloser, error) {
 		return nil, &os.PathError{Op: "open", Path: "b", Err: os.ErrPermission}
 	}
 	s, err := b.run(b.config(list{

@@ -15,8 +15,9 @@ import (
 // quiet is an object as it was when nothing was left to send of it, or when it
 // failed: then it is tried again after a while.
 type quiet struct {
-	Object
+	look
 	until time.Time // zero: until it changes
+	why   string    // it failed
 }
 
 // object sends one object. Its own faults go into its summary; the error is one
@@ -48,19 +49,27 @@ func (p *Producer) isQuiet(o Object) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	q, ok := p.quiet[o.URI]
-	return ok && unchanged(q.Object, o) && (q.until.IsZero() || p.Now().Before(q.until))
+	return ok && q.same(o.look()) && (q.until.IsZero() || p.Now().Before(q.until))
 }
 
-func (p *Producer) setQuiet(o Object, until time.Time) {
+// setQuiet leaves an object alone until it changes.
+func (p *Producer) setQuiet(o Object) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.Follow {
-		p.quiet[o.URI] = quiet{o, until}
+		p.quiet[o.URI] = quiet{look: o.look()}
 	}
 }
 
-func unchanged(a, b Object) bool {
-	return a.Size == b.Size && a.ModTime.Equal(b.ModTime) && a.Inode == b.Inode
+// setFailed leaves an object alone for a while. news says that it did not fail in
+// the same way before.
+func (p *Producer) setFailed(o Object, err error) (news bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	why := err.Error()
+	news = p.quiet[o.URI].why != why
+	p.quiet[o.URI] = quiet{look: o.look(), until: p.Now().Add(staleAfter), why: why}
+	return news
 }
 
 // failed keeps why an object was not sent to its end, and gives the error when it
@@ -75,9 +84,8 @@ func (p *Producer) failed(ctx context.Context, o Object, summary *ObjectSummary,
 		return stops // renamed since it was listed; its name may come back
 	}
 	summary.Err = err
-	if p.Follow && stops == nil {
+	if p.Follow && stops == nil && p.setFailed(o, err) {
 		p.Events.warn(o.URI, err.Error())
-		p.setQuiet(o, p.Now().Add(staleAfter))
 	}
 	return stops
 }
@@ -85,8 +93,11 @@ func (p *Producer) failed(ctx context.Context, o Object, summary *ObjectSummary,
 // version sends the version that an object has now. again says that there may be
 // another by now.
 func (p *Producer) version(ctx context.Context, o *Object) (again bool, err error) {
-	d, err := p.decide(ctx, *o)
-	if err != nil {
+	d, err := p.decide(ctx, o)
+	switch {
+	case errors.Is(err, ErrChanged):
+		return true, nil
+	case err != nil:
 		return false, p.failed(ctx, *o, p.entry(o.URI, ""), fmt.Errorf("compare with what was sent: %w", err))
 	}
 	p.fault(o.URI, nil)
@@ -127,10 +138,12 @@ func (p *Producer) version(ctx context.Context, o *Object) (again bool, err erro
 	switch {
 	case errors.Is(err, csv.ErrEmpty):
 		summary.Status = "empty"
-		p.setQuiet(*o, time.Time{})
+		p.setQuiet(*o)
 		return false, nil
+	case errors.Is(err, ErrChanged):
+		return true, nil
 	case errors.Is(err, csv.ErrNoRecord) && p.Follow:
-		p.setQuiet(*o, time.Time{}) // more of its first line has to come
+		p.setQuiet(*o) // more of its first line has to come
 		return false, nil
 	case err != nil:
 		return false, p.failed(ctx, *o, summary, err)
@@ -143,8 +156,8 @@ func (p *Producer) version(ctx context.Context, o *Object) (again bool, err erro
 }
 
 // decide finds out which version an object is.
-func (p *Producer) decide(ctx context.Context, o Object) (decision, error) {
-	if d, ok, err := p.goesOn(ctx, o); ok || err != nil {
+func (p *Producer) decide(ctx context.Context, o *Object) (decision, error) {
+	if d, ok, err := p.goesOn(ctx, *o); ok || err != nil {
 		return d, err
 	}
 	d, err := p.ledger.decide(ctx, o)
@@ -170,12 +183,14 @@ func (p *Producer) already(ctx context.Context, o Object, d decision, summary *O
 	}
 	if d.touched { // so that the next run need not compare it again
 		now := *prior
-		now.Size, now.ModTime, now.Inode = o.Size, o.ModTime, o.Inode
+		now.look = o.look()
 		if err := p.ledger.note(ctx, map[schema.StreamID]progress{summary.Stream: now}); err != nil {
 			return p.failed(ctx, o, summary, err)
 		}
 	}
-	p.setQuiet(o, time.Time{})
+	if o.grows() || !p.ledger.claimed(&o) { // else the ledger tells at once that it is done
+		p.setQuiet(o)
+	}
 	return nil
 }
 
@@ -215,7 +230,7 @@ func (p *Producer) claim(ctx context.Context, o *Object, d decision) (_ *claim, 
 		return c, true, c.usable()
 	}
 	c := &claim{
-		V: ledgerVersion, URI: o.URI, Version: d.version, Log: p.Topic.LogID, Size: o.Size, ModTime: o.ModTime, Inode: o.Inode,
+		V: ledgerVersion, URI: o.URI, Version: d.version, Log: p.Topic.LogID, look: o.look(),
 		Splitter: csv.Version, MaxRecord: p.MaxRecord, At: p.Now().UTC(),
 	}
 	if d.from > 0 {
@@ -253,7 +268,7 @@ func (p *Producer) sniff(ctx context.Context, o *Object) (csv.Found, contentMark
 	}
 	h := newContentHash()
 	h.Write(sample)
-	found, err := sniff(sample, complete && !p.Follow, p.CSV)
+	found, err := sniff(sample, complete && !(p.Follow && o.grows()), p.CSV)
 	return found, contentMark{Hashed: int64(len(sample)), Content: h.state()}, err
 }
 
@@ -263,19 +278,21 @@ func (p *Producer) stream(ctx context.Context, o Object, c *claim, d decision, s
 	summary.Stream, summary.Partition, summary.Already = s.stream, s.to, false
 	p.setOwn(s.stream)
 	_, prior := p.ledger.claimOf(o.URI, c.Version)
-	in, err := s.begin(ctx, prior, d.hash, o.Stat != nil || p.Follow && !o.Once)
-	if err != nil {
-		return false, p.failed(ctx, o, summary, err)
-	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	follows := p.Follow && !in.compressed && !o.Once
+	in, err := s.begin(ctx, prior, d.hash, o.grows() && (o.Stat != nil || p.Follow))
+	follows := err == nil && p.Follow && o.grows() && !in.compressed
 	if follows {
 		s.guard = p.guard(in, s)
 	}
-	again, err = s.all(ctx, d.verify, follows)
+	if err == nil {
+		again, err = s.all(ctx, d.verify, follows)
+	}
 	another := errors.Is(err, errAnother)
-	if another {
+	switch {
+	case another:
 		again, err = true, nil
+	case errors.Is(err, ErrChanged) && !s.unsure:
+		again, err = true, s.cut(ctx, prior, d.resume)
 	}
 	switch {
 	case err != nil:
@@ -299,7 +316,7 @@ func (p *Producer) stream(ctx context.Context, o Object, c *claim, d decision, s
 	case follows && !s.acked.Done:
 		p.follow(s, in)
 		if !again {
-			p.setQuiet(o, time.Time{})
+			p.setQuiet(o)
 		}
 		return false, nil // what came meanwhile is for the next pass
 	}
@@ -336,14 +353,14 @@ func (s *sender) all(ctx context.Context, verify, follows bool) (again bool, err
 // changed says whether an object is another than it was when it was opened. One
 // that was only touched is not, unless lines may come anyway.
 func (s *sender) changed(ctx context.Context, follows bool) (bool, error) {
-	if s.object.Stat == nil {
+	if s.object.Stat == nil || !s.object.grows() {
 		return false, nil
 	}
 	now, err := s.object.Stat(context.WithoutCancel(ctx))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return false, nil // it was read to its end
-	case err != nil || unchanged(now, s.object):
+	case err != nil || now.look().same(s.object.look()):
 		return false, err
 	case follows || now.Size != s.object.Size && !s.compressed: // the last line may be half a line
 		return true, nil
@@ -357,8 +374,28 @@ func (s *sender) changed(ctx context.Context, follows bool) (bool, error) {
 		return true, err
 	}
 	s.object = now
-	s.acked.Size, s.acked.ModTime, s.acked.Inode = now.Size, now.ModTime, now.Inode
+	s.acked.look = now.look()
 	return false, nil
+}
+
+// cut ends a stream whose object was replaced while it was read, behind all that
+// the topic has of it.
+func (s *sender) cut(ctx context.Context, prior *progress, resumed bool) error {
+	s.p.Events.warn(s.object.URI, "it was replaced while it was read: what was read of it is sent, and the object as it is now follows as a new version")
+	if !resumed {
+		return s.end(ctx, Changed)
+	}
+	// An earlier run may have sent more than this one came to.
+	from := newSender(s.p, s.object, s.claim).acked
+	if prior != nil {
+		from = *prior
+	}
+	found, err := s.p.ledger.beyond(ctx, s.stream, s.to, from)
+	if err != nil {
+		return err
+	}
+	s.acked = from
+	return s.endAs(ctx, found)
 }
 
 // endBefore sends the end of a stream whose object was replaced before it had

@@ -71,6 +71,7 @@ type Producer struct {
 	own       map[schema.StreamID]bool // streams that this run has worked on
 	told      map[string]bool          // URIs of which it was said that another has them
 	quiet     map[string]quiet
+	visits    []visit              // of the sources
 	following map[string]*followed // by URI
 }
 
@@ -133,6 +134,7 @@ func (p *Producer) Run(ctx context.Context) (Summary, error) {
 	p.lanes = make([]sync.Mutex, p.Topic.Partitions)
 	p.files, p.own, p.told = map[string]*ObjectSummary{}, map[schema.StreamID]bool{}, map[string]bool{}
 	p.quiet, p.following = map[string]quiet{}, map[string]*followed{}
+	p.visits = make([]visit, len(p.Sources))
 	ledger, err := openLedger(ctx, p.Client, p.Topic, p.Now)
 	if err != nil {
 		return Summary{}, err
@@ -185,7 +187,12 @@ func (p *Producer) pass(ctx context.Context) (held bool, err error) {
 	group.SetLimit(p.Topic.Partitions)
 	var mu sync.Mutex
 	listed := map[string]bool{}
-	for _, source := range p.Sources {
+	for i, source := range p.Sources {
+		if p.rests(i) {
+			held = held || p.visits[i].held
+			continue
+		}
+		p.visits[i] = visit{}
 		for o, err := range source.Objects(work) {
 			if err != nil {
 				if o.URI == "" || work.Err() != nil {
@@ -203,13 +210,14 @@ func (p *Producer) pass(ctx context.Context) (held bool, err error) {
 				err := p.object(work, o)
 				if errors.Is(err, errHeld) {
 					mu.Lock()
-					held = true
+					held, p.visits[i].held = true, true
 					mu.Unlock()
 					return nil
 				}
 				return err
 			})
 		}
+		p.visits[i].end = time.Now()
 	}
 	if err := group.Wait(); err != nil {
 		return held, err
@@ -223,8 +231,20 @@ func (p *Producer) pass(ctx context.Context) (held bool, err error) {
 	return held, nil
 }
 
+// visit is the last look at a source.
+type visit struct {
+	end  time.Time
+	held bool // another producer had an object of it
+}
+
+// rests says that it is too early to look at a source again.
+func (p *Producer) rests(i int) bool {
+	paced, ok := p.Sources[i].(Paced)
+	return ok && !p.visits[i].end.IsZero() && time.Since(p.visits[i].end) < paced.Pace()
+}
+
 // ErrNoObjects says that the sources have nothing to send.
-var ErrNoObjects = errors.New("no CSV files in the sources: folders are searched for .csv, .tsv, .txt, .dat and .psv, plain or with .gz or .zst")
+var ErrNoObjects = errors.New("no CSV files in the sources: folders and prefixes are searched for .csv, .tsv, .txt, .dat and .psv, plain or with .gz or .zst")
 
 // entry is the summary of one version of an object.
 func (p *Producer) entry(uri, version string) *ObjectSummary {
@@ -268,7 +288,7 @@ func (p *Producer) tell(uri, message string) {
 
 // fatal is the error when it stops all objects, not only one.
 func fatal(ctx context.Context, err error) error {
-	if unsure(err) || errors.Is(err, broker.ErrUnreachable) {
+	if unsure(err) || errors.Is(err, broker.ErrUnreachable) || errors.Is(err, ErrSource) {
 		return err
 	}
 	return ctx.Err()

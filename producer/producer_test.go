@@ -128,7 +128,7 @@ func TestMemory(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t, 1)
 			var peak atomic.Uint64
-			o := producer.Object{URI: "x:big", Version: "1", Size: c.size, Open: func(context.Context) (io.ReadCloser, error) {
+			o := producer.Object{URI: "x:big", Version: "1", Size: c.size, Open: func(context.Context, int64) (io.ReadCloser, error) {
 				return io.NopCloser(&generated{size: c.size, line: c.line, peak: &peak}), nil
 			}}
 			cfg := b.config(list{o})

@@ -191,8 +191,8 @@ func (h *hooked) Objects(ctx context.Context) iter.Seq2[producer.Object, error] 
 		for o, err := range h.Source.Objects(ctx) {
 			open := o.Open
 			if open != nil {
-				o.Open = func(ctx context.Context) (io.ReadCloser, error) {
-					r, err := open(ctx)
+				o.Open = func(ctx context.Context, offset int64) (io.ReadCloser, error) {
+					r, err := open(ctx, offset)
 					if err != nil {
 						return nil, err
 					}

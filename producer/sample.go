@@ -18,7 +18,7 @@ func head(ctx context.Context, o *Object, n int) (b []byte, complete bool, err e
 	stored := o.Open
 	if o.Once {
 		// Keep what is read of it for the next to open it.
-		raw, err := o.Open(ctx)
+		raw, err := o.Open(ctx, 0)
 		if err != nil {
 			return nil, false, err
 		}
@@ -33,9 +33,9 @@ func head(ctx context.Context, o *Object, n int) (b []byte, complete bool, err e
 			}
 			defer func() { o.pipe.pause = nil }()
 		}
-		stored = func(context.Context) (io.ReadCloser, error) { return tee, nil }
+		stored = func(context.Context, int64) (io.ReadCloser, error) { return tee, nil }
 		defer func() {
-			o.Open = func(context.Context) (io.ReadCloser, error) {
+			o.Open = func(context.Context, int64) (io.ReadCloser, error) {
 				return struct {
 					io.Reader
 					io.Closer

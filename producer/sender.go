@@ -100,7 +100,7 @@ func (s *sender) begin(ctx context.Context, prior *progress, hash *contentHash, 
 			return nil, fmt.Errorf("progress of stream %s: %w", s.stream, err)
 		}
 	}
-	s.acked.Size, s.acked.ModTime, s.acked.Inode, s.acked.Released = s.object.Size, s.object.ModTime, s.object.Inode, false
+	s.acked.look, s.acked.Released = s.object.look(), false
 	if s.claim.Columns != nil {
 		s.header = wire.AppendNames(nil, s.claim.Columns)
 	}
@@ -166,8 +166,8 @@ func (s *sender) open(ctx context.Context, offset int64, prior *progress, hash *
 // run sends all rows that are there. On an error what was acknowledged stands.
 func (s *sender) run(ctx context.Context) error {
 	err := s.rows(ctx)
-	if e := s.land(ctx); err == nil {
-		err = e
+	if e := s.land(ctx); e != nil {
+		return errors.Join(err, e)
 	}
 	return err
 }

@@ -32,7 +32,7 @@ func (s *stdin) Objects(context.Context) iter.Seq2[Object, error] {
 		}
 		yield(Object{
 			URI: s.uri, Version: s.version, Size: -1, Once: true, pipe: s.pipe,
-			Open: func(ctx context.Context) (io.ReadCloser, error) {
+			Open: func(ctx context.Context, _ int64) (io.ReadCloser, error) {
 				s.read, s.pipe.stop = true, ctx.Done()
 				return io.NopCloser(s.pipe), nil
 			},

@@ -52,10 +52,18 @@ type decision struct {
 
 // decide compares an object with what was sent under its URI: unchanged, gone on
 // with, or changed.
-func (l *ledger) decide(ctx context.Context, o Object) (decision, error) {
-	if o.Version != "" {
-		return l.decideVersion(o), nil
+func (l *ledger) decide(ctx context.Context, o *Object) (decision, error) {
+	if !o.grows() {
+		if err := l.identify(ctx, o); err != nil {
+			return decision{}, err
+		}
+		return l.decideVersion(ctx, *o)
 	}
+	return l.decideContent(ctx, *o)
+}
+
+// decideContent is for objects to which rows may be appended.
+func (l *ledger) decideContent(ctx context.Context, o Object) (decision, error) {
 	c, p := l.last(o.URI)
 	if c == nil {
 		return decision{version: "0"}, nil
@@ -63,13 +71,13 @@ func (l *ledger) decide(ctx context.Context, o Object) (decision, error) {
 	same := decision{version: c.Version, from: c.Ranges[0].From, resume: true, holder: c}
 	next := decision{version: nextVersion(c.Version), before: c}
 	if p == nil {
-		return claimed(ctx, o, c, same, next)
+		return begun(ctx, o, c, same, next)
 	}
 	if p.Until > 0 && !p.Done {
 		return resending(ctx, o, p, next)
 	}
 	sent := p.Done && l.present(p)
-	if p.Size == o.Size && p.ModTime.Equal(o.ModTime) && p.Inode == o.Inode {
+	if p.same(o.look()) {
 		same.already = sent
 		return same, nil
 	}
@@ -117,23 +125,85 @@ func resending(ctx context.Context, o Object, p *progress, next decision) (decis
 	return next, nil
 }
 
-// decideVersion is for objects whose versions their store tells apart.
-func (l *ledger) decideVersion(o Object) decision {
-	c, p := l.claimOf(o.URI, o.Version)
-	d := decision{version: o.Version, resume: c != nil, already: p != nil && p.Done, holder: c}
-	if before, prior := l.last(o.URI); c == nil && before != nil && !o.Once {
-		d.warning = fmt.Sprintf("it changed since version %s was sent: it is sent again as a new version, and the rows of the earlier one stay in the table", before.Version)
-		if d.before = before; prior == nil || !prior.Done {
-			d.rotated, d.holder = true, before
+// identify finds the version of an object that has a tag: the one that was
+// claimed of the same content, else the one that its store gives.
+func (l *ledger) identify(ctx context.Context, o *Object) error {
+	if o.Tag == "" || l.claimed(o) {
+		return nil
+	}
+	if o.Version == "" {
+		now, err := o.Stat(ctx)
+		if err != nil {
+			return err
+		}
+		if *o = now; l.claimed(o) {
+			return nil
 		}
 	}
-	return d
+	// A version that was replaced while it was read has its end before its last
+	// row. When it is back it is another.
+	for n, version := 1, o.Version; l.cut(o.URI, o.Version); n++ {
+		o.Version = version + "." + strconv.Itoa(n)
+	}
+	return nil
 }
 
-// claimed decides on an object that was claimed, with no progress since: its
+// claimed says whether the newest claim of an object is of the content that it
+// has, and then takes the version from there.
+func (l *ledger) claimed(o *Object) bool {
+	c, p := l.last(o.URI)
+	if c == nil || !c.same(o.look()) && (p == nil || !p.same(o.look())) || l.cut(c.URI, c.Version) {
+		return false
+	}
+	o.Version = c.Version
+	return true
+}
+
+// cut says whether the stream of a version ended before its last row.
+func (l *ledger) cut(uri, version string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.claims[objectID(uri, version)]
+	if c == nil {
+		return false
+	}
+	p := l.progress[c.Ranges[0].Stream]
+	return p != nil && p.Done && p.Status == Changed
+}
+
+// decideVersion is for objects whose versions their store tells apart.
+func (l *ledger) decideVersion(ctx context.Context, o Object) (decision, error) {
+	c, p := l.claimOf(o.URI, o.Version)
+	d := decision{version: o.Version, resume: c != nil, already: p != nil && p.Done, holder: c}
+	before, prior := l.last(o.URI)
+	if c != nil || before == nil || o.Once {
+		return d, nil
+	}
+	done := prior != nil && prior.Done
+	// Stores give the same content another tag when it was encrypted, or uploaded
+	// in other parts.
+	if o.Tag != "" && done && prior.Status == Complete && prior.Size == o.Size {
+		compared, err := comparePrefix(ctx, o, prior.contentMark, before.Dialect)
+		if err != nil {
+			return d, err
+		}
+		if compared.same && !compared.more {
+			sent := l.present(prior)
+			return decision{version: before.Version, resume: true, already: sent, touched: sent, holder: before}, nil
+		}
+	}
+	d.before = before
+	d.warning = fmt.Sprintf("it changed since version %s was sent: it is sent again as a new version, and the rows of the earlier one stay in the table", before.Version)
+	if !done {
+		d.rotated, d.holder = true, before
+	}
+	return d, nil
+}
+
+// begun decides on an object that was claimed, with no progress since: its
 // producer died in its first moments, and may have sent rows.
-func claimed(ctx context.Context, o Object, c *claim, same, next decision) (decision, error) {
-	if c.Size == o.Size && c.ModTime.Equal(o.ModTime) && c.Inode == o.Inode {
+func begun(ctx context.Context, o Object, c *claim, same, next decision) (decision, error) {
+	if c.same(o.look()) {
 		return same, nil
 	}
 	compared, err := comparePrefix(ctx, o, c.contentMark, c.Dialect)
