@@ -38,7 +38,7 @@ func Local(name string, o LocalOptions) (Source, error) {
 	}
 	if scheme, rest, found := strings.Cut(name, "://"); found {
 		if scheme != "file" {
-			return nil, fmt.Errorf("source %s: this lakefeed reads files, folders and standard input", name)
+			return nil, fmt.Errorf("source %s: lakefeed reads files, folders, s3://bucket/prefix and standard input", name)
 		}
 		path, err := url.PathUnescape(rest)
 		if err != nil {
@@ -143,7 +143,7 @@ func (l *local) list() (files []found, base string, err error) {
 			return nil
 		case d.IsDir() && hidden:
 			return fs.SkipDir
-		case d.IsDir() || hidden || !looksLikeCSV(d.Name()):
+		case d.IsDir() || hidden || !LooksLikeCSV(d.Name()):
 			return nil
 		}
 		info, err := os.Stat(name) // of what a link leads to
@@ -168,8 +168,8 @@ func hiddenFrom(pattern, name string) bool {
 	return false
 }
 
-// looksLikeCSV says whether a file in a folder is taken for a CSV by its name.
-func looksLikeCSV(name string) bool {
+// LooksLikeCSV says whether a file in a folder, or an object below a prefix, is taken for a CSV by its name.
+func LooksLikeCSV(name string) bool {
 	name = strings.ToLower(name)
 	for _, zip := range []string{".gz", ".zst", ".zstd"} {
 		name = strings.TrimSuffix(name, zip)

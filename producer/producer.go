@@ -195,7 +195,7 @@ func (p *Producer) pass(ctx context.Context) (held bool, err error) {
 		p.visits[i] = visit{}
 		for o, err := range source.Objects(work) {
 			if err != nil {
-				if o.URI == "" || work.Err() != nil {
+				if o.URI == "" || work.Err() != nil || errors.Is(err, ErrSource) {
 					return false, errors.Join(err, group.Wait())
 				}
 				listed[o.URI] = !errors.Is(err, fs.ErrNotExist)

@@ -3,6 +3,7 @@ package producer
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -81,6 +82,9 @@ func Sample(ctx context.Context, sources []Source, overrides csv.Overrides, perO
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
+			if err != nil && (o.URI == "" || errors.Is(err, ErrSource)) {
+				return err // none of it can be seen
+			}
 			if err != nil || o.Once {
 				continue
 			}
@@ -89,6 +93,9 @@ func Sample(ctx context.Context, sources []Source, overrides csv.Overrides, perO
 				n = min(sniffBytes, perObject) // every object's columns are seen
 			}
 			b, complete, err := head(ctx, &o, n)
+			if errors.Is(err, ErrSource) {
+				return fmt.Errorf("%s: %w", o.URI, err)
+			}
 			if err != nil || len(b) == 0 {
 				continue
 			}
