@@ -42,10 +42,16 @@ func TestTableNames(t *testing.T) {
 		{"part-9.csv|part-10.csv", "part"},
 		{"a.csv|b.csv", ""},
 		{"ab1.csv|ab2.csv", ""},
+		{"s3://raw/sales/", "sales"},
+		{"s3://raw/in/Sales.csv.gz", "sales"},
+		{"s3://raw/2020.d/", "2020_d"},
+		{"s3://raw", "raw"},
+		{"s3://raw/in/sales-*.csv|sales-1.csv", "sales"},
+		{"s3://raw/*.csv", ""},
 		{"-", ""},
 		{"???.csv", ""},
 	} {
-		got, err := tableName(strings.Split(test.sources, "|"), func(s string) bool { return folders[s] })
+		got, err := tableName(strings.Split(test.sources, "|"), func(s string) bool { return folders[s] || isFolder(s) })
 		if got != test.want || (err != nil) != (test.want == "") {
 			t.Errorf("%s: %q, %v, want %q", test.sources, got, err, test.want)
 		}

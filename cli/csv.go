@@ -1,11 +1,6 @@
 package cli
 
-import (
-	"io"
-
-	"lakefeed/producer"
-	"lakefeed/schema/csv"
-)
+import "lakefeed/schema/csv"
 
 // CSV are the flags that override what is found of a CSV's form.
 type CSV struct {
@@ -50,17 +45,4 @@ func (c *CSV) Validate() error {
 		}
 	}
 	return nil
-}
-
-// sources opens what the command line names.
-func (f *Feed) sources(paths []string, stdin io.Reader) ([]producer.Source, error) {
-	var out []producer.Source
-	for _, path := range paths {
-		s, err := producer.Local(path, producer.LocalOptions{Stdin: stdin, SourceName: f.SourceName, StreamName: f.Stream})
-		if err != nil {
-			return nil, &usageError{err.Error()}
-		}
-		out = append(out, s)
-	}
-	return out, nil
 }

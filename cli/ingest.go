@@ -18,7 +18,7 @@ import (
 )
 
 type ingestCommand struct {
-	Sources []string `arg:"" name:"source" help:"A CSV file, a folder, a glob, or - for standard input; plain, gzip or zstd."`
+	Sources []string `arg:"" name:"source" help:"A CSV file, a folder, a glob, s3://bucket with a prefix, key or glob, or - for standard input; plain, gzip or zstd."`
 	Follow  bool     `help:"Go on until interrupted: new files and lines that are appended arrive one flush later."`
 	Lake
 	Feed
@@ -32,7 +32,7 @@ type ingestCommand struct {
 // Feed are the flags that name a feed.
 type Feed struct {
 	Table      string `help:"Table to fill. Default: from the sources' names." placeholder:"NAME"`
-	SourceName string `help:"Name the sources' folder by this URI instead of its path here, where mounts differ." placeholder:"URI"`
+	SourceName string `help:"Name the sources' folder by this URI instead of its own, where mounts differ, or buckets that mirror each other." placeholder:"URI"`
 	Stream     string `help:"Name of the stream that standard input is, so that a second run goes on with it." placeholder:"NAME"`
 }
 
@@ -57,7 +57,7 @@ func (c *ingestCommand) Run(ctx context.Context, g *Globals) error {
 	if _, err := c.shape().Sources(); err != nil {
 		return &usageError{err.Error()}
 	}
-	sources, err := c.sources(c.Sources, g.stdin)
+	sources, err := c.sources(ctx, g, c.Sources)
 	if err != nil {
 		return err
 	}

@@ -93,8 +93,8 @@ func checkTopic(name string) error {
 	return nil
 }
 
-// isFolder says whether a source is a folder here.
-func isFolder(path string) bool {
+// isLocalFolder says whether a source is a folder here.
+func isLocalFolder(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
 }

@@ -9,7 +9,7 @@ import (
 )
 
 type produceCommand struct {
-	Sources []string `arg:"" name:"source" help:"A CSV file, a folder, a glob, or - for standard input; plain, gzip or zstd."`
+	Sources []string `arg:"" name:"source" help:"A CSV file, a folder, a glob, s3://bucket with a prefix, key or glob, or - for standard input; plain, gzip or zstd."`
 	Follow  bool     `help:"Go on until interrupted."`
 	DryRun  bool     `help:"Send nothing: print the rows that would be sent as RFC 4180 CSV, header first."`
 	Every   bool     `name:"headers-every-message" help:"Write the row's headers on every message, for readers of other makes."`
@@ -22,7 +22,7 @@ type produceCommand struct {
 }
 
 func (c *produceCommand) Run(ctx context.Context, g *Globals) error {
-	sources, err := c.sources(c.Sources, g.stdin)
+	sources, err := c.sources(ctx, g, c.Sources)
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,8 @@ type object struct {
 	Sent    int64  `json:"rows_sent"`
 	Rejects int64  `json:"rejects,omitempty"`
 	Error   string `json:"error,omitempty"`
+
+	err error // that Error tells
 }
 
 // cause is why rows went into quarantine, with the first of them.
@@ -87,7 +89,7 @@ func (r *report) sources(s producer.Summary) {
 		case errors.Is(o.Err, context.Canceled):
 			out.Status = "interrupted, the next run goes on"
 		case o.Err != nil:
-			out.Status, out.Error = "failed", o.Err.Error()
+			out.Status, out.Error, out.err = "failed", o.Err.Error(), o.Err
 		}
 		r.Sent += o.Sent
 		r.Objects = append(r.Objects, out)
@@ -226,7 +228,7 @@ func (r *report) failure() error {
 	var errs []error
 	for _, o := range r.Objects {
 		if o.Error != "" {
-			errs = append(errs, errors.New(objectName(o.URI)+": "+o.Error))
+			errs = append(errs, fmt.Errorf("%s: %w", objectName(o.URI), o.err))
 		}
 	}
 	if len(errs) == 0 {

@@ -12,7 +12,7 @@ import (
 )
 
 type sniffCommand struct {
-	File string `arg:"" help:"A CSV file; - for standard input."`
+	File string `arg:"" help:"A CSV file or s3://bucket/key; - for standard input."`
 	CSV
 	Output
 }
@@ -35,7 +35,7 @@ type sniffedColumn struct {
 
 func (c *sniffCommand) Run(ctx context.Context, g *Globals) error {
 	feed := Feed{}
-	sources, err := feed.sources([]string{c.File}, g.stdin)
+	sources, err := feed.sources(ctx, g, []string{c.File})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"lakefeed/producer/s3source"
 	"lakefeed/schema"
 )
 
@@ -34,6 +35,12 @@ func tableName(sources []string, isFolder func(string) bool) (string, error) {
 // baseName is a source's name without folder and endings; the part of a glob
 // before its first special character.
 func baseName(source string, folder bool) string {
+	if rest, ok := strings.CutPrefix(source, s3source.Scheme); ok {
+		source = strings.TrimRight(rest, "/")
+		if folder {
+			return path.Base(source)
+		}
+	}
 	if folder {
 		if abs, err := filepath.Abs(source); err == nil {
 			source = abs

@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 
 // testArrows are allowed to every test beside its package's own arrows: what a
 // test drives its package with.
-var testArrows = []string{"broker/embedded", "sink/mem", "sink/dir", "sink/sinktest", "schema/..."}
+var testArrows = []string{"broker", "broker/embedded", "sink/mem", "sink/dir", "sink/sinktest", "schema/..."}
 
 // fenced names modules and the only packages that may import them, tests aside
 // unless they are in fencedInTests too.
