@@ -51,7 +51,7 @@ func open(ctx context.Context, o Object, offset int64) (*content, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("read gzip: %w", err), c.Close())
 		}
-		c.Reader, c.compressed = &named{z, "gzip"}, true
+		c.Reader, c.compressed = &named{&members{z, head}, "gzip"}, true
 	case bytes.HasPrefix(magic, zstdMagic):
 		z, err := zstd.NewReader(head, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
 		if err != nil {
@@ -85,6 +85,44 @@ func openAt(ctx context.Context, o Object, offset int64, before io.Closer) (*con
 	return &content{Reader: stored, stored: stored, close: []func() error{stored.Close}}, nil
 }
 
+// members reads gzip members one behind the other, as gzip does: zeros behind the
+// last one are padding, and anything else is an error.
+type members struct {
+	*gzip.Reader
+	in *bufio.Reader // stands behind the member when that is over
+}
+
+func (m *members) Read(b []byte) (int, error) {
+	for {
+		m.Multistream(false)
+		n, err := m.Reader.Read(b)
+		if n > 0 || err != io.EOF {
+			return n, err
+		}
+		if err := m.next(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// next goes on to the next member.
+func (m *members) next() error {
+	for {
+		begin, err := m.in.Peek(len(gzipMagic))
+		switch {
+		case len(begin) == 0:
+			return err
+		case bytes.HasPrefix(gzipMagic, begin):
+			return m.Reset(m.in)
+		case begin[0] != 0:
+			return errBehind
+		}
+		m.in.Discard(1)
+	}
+}
+
+var errBehind = errors.New("behind its end there are bytes of something else; the rows before are sent; take those bytes away, or pack the file again, and run again")
+
 // named says of a decompressor's errors which they are.
 type named struct {
 	io.Reader
@@ -94,8 +132,12 @@ type named struct {
 func (n *named) Read(b []byte) (int, error) {
 	k, err := n.Reader.Read(b)
 	switch {
+	case k > 0:
+		err = nil // it comes again: what is before it is good
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		err = fmt.Errorf("read %s: it is cut off, or still being written; the rows before are sent, and a run with all of it goes on there: %w", n.name, err)
+	case errors.Is(err, zstd.ErrMagicMismatch): // it had a frame before
+		err = fmt.Errorf("read %s: %w", n.name, errBehind)
 	case err != nil && err != io.EOF:
 		err = fmt.Errorf("read %s: %w", n.name, err)
 	}

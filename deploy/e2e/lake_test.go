@@ -52,10 +52,11 @@ func dataFiles(t tester, folder string) []string {
 	t.Helper()
 	var files []string
 	err := filepath.WalkDir(folder, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
 		hidden := strings.HasPrefix(d.Name(), "_") || strings.HasPrefix(d.Name(), ".")
 		switch {
-		case err != nil:
-			return err
 		case hidden && d.IsDir():
 			return fs.SkipDir
 		case !hidden && !d.IsDir():

@@ -48,6 +48,9 @@ func build(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // others run it, too
+		return 0, err
+	}
 	binary = filepath.Join(dir, "lakefeed")
 	args, cgo := []string{"build", "-o", binary, "."}, "CGO_ENABLED=0"
 	if raceEnabled {

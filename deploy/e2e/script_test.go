@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -24,6 +25,7 @@ import (
 // commands there are
 //
 //	lakefeed CODE ARG…       run lakefeed, which must exit with CODE
+//	unprivileged CODE ARG…   the same, as a user whom permissions bind
 //	table NAME               print a table of ./lake: a line a row, sorted
 //	count NAME N             the table of ./lake has N rows
 //	write FILE TEXT          make a file of a Go string's text: \xff, \n
@@ -41,14 +43,24 @@ import (
 func TestScripts(t *testing.T) {
 	said := loadGoldens(t, filepath.Join("testdata", "errors.golden"))
 	t.Cleanup(func() { said.finish(t) })
+	work := t.TempDir()
+	if unprivileged != nil { // who has to come there
+		for dir := work; len(dir) > len(os.TempDir()); dir = filepath.Dir(dir) {
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir:         "testdata",
+		WorkdirRoot: work,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"lakefeed": func(ts *testscript.TestScript, _ bool, args []string) { runScripted(ts, said, args) },
+			"lakefeed":     func(ts *testscript.TestScript, _ bool, args []string) { runScripted(ts, said, args) },
+			"unprivileged": func(ts *testscript.TestScript, _ bool, args []string) { runUnprivileged(ts, said, args) },
 			"table": func(ts *testscript.TestScript, _ bool, args []string) {
 				fmt.Fprint(ts.Stdout(), strings.Join(scriptTable(ts, args[0]).lines(), ""))
 			},
@@ -106,19 +118,38 @@ func TestScripts(t *testing.T) {
 
 // runScripted runs lakefeed in the script's folder.
 func runScripted(ts *testscript.TestScript, said *goldens, args []string) {
-	code := 0
 	err := ts.Exec(binary, args[1:]...)
+	judge(ts, said, args[0], err, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+}
+
+// runUnprivileged does so without root's rights, which ts.Exec does not take away.
+func runUnprivileged(ts *testscript.TestScript, said *goldens, args []string) {
+	if unprivileged == nil {
+		runScripted(ts, said, args)
+		return
+	}
+	var stdout, stderr strings.Builder
+	cmd := exec.Command(binary, args[1:]...)
+	cmd.Dir, cmd.SysProcAttr, cmd.Env = ts.MkAbs("."), unprivileged, []string{"HOME=" + ts.Getenv("WORK")}
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, ts.Stdout()), io.MultiWriter(&stderr, ts.Stderr())
+	err := cmd.Run()
+	judge(ts, said, args[0], err, stdout.String(), stderr.String())
+}
+
+// judge compares what became of a command with what should.
+func judge(ts *testscript.TestScript, said *goldens, want string, err error, stdout, stderr string) {
+	code := 0
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		code = exit.ExitCode()
 	} else if err != nil {
 		ts.Fatalf("lakefeed: %v", err)
 	}
-	if code != number(ts, args[0]) {
-		ts.Fatalf("exit %d, want %s\n%s%s", code, args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	if code != number(ts, want) {
+		ts.Fatalf("exit %d, want %s\n%s%s", code, want, stdout, stderr)
 	}
 	if code != 0 {
-		said.check(ts, ts.ReadFile("stderr"))
+		said.check(ts, stderr)
 	}
 }
 
