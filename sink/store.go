@@ -79,4 +79,8 @@ var (
 	// ErrLost is returned by Publish when the staged body is gone and was never
 	// published: a lifecycle rule or a person removed it.
 	ErrLost = errors.New("staged data is gone and was not published")
+	// ErrGivenUp is wrapped by errors of a store that has tried for as long as it
+	// makes sense, or whose cause a person must mend first. Whether the operation was
+	// done is not known.
+	ErrGivenUp = errors.New("given up")
 )

@@ -351,7 +351,7 @@ func (t *Table) create(ctx context.Context, key string, body []byte) error {
 // final says that trying again will not help: a person must act first. Whether the
 // operation was done is not known for that.
 func final(err error) bool {
-	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
+	return errors.Is(err, ErrGivenUp) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
 }
 
 // backoff is how long to wait after so many tries, between half and all of 0.1 s

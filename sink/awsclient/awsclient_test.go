@@ -116,7 +116,7 @@ func TestExplain(t *testing.T) {
 			xml(301, "PermanentRedirect", "elsewhere")(w, r)
 		}, put, awsclient.ErrConfig, []string{"eu-west-3", "AWS_REGION"}, false},
 		{"cut", func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }, put, awsclient.ErrUnreachable, []string{"http://127.0.0.1:", resource}, true},
-		{"no XML", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>it works</html") }, list, awsclient.ErrUnreachable, []string{resource}, false},
+		{"no XML", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>it works</html") }, list, awsclient.ErrUnreachable, []string{resource}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client, requests := answering(t, awsclient.Options{Patience: 100 * time.Millisecond}, c.answer)

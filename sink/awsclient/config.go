@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/athena"
 	"github.com/aws/aws-sdk-go-v2/service/glue"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/logging"
 )
 
@@ -133,7 +134,14 @@ func retryer(patience time.Duration) aws.Retryer {
 			}
 			return aws.UnknownTernary
 		})
-		o.Retryables = append([]retry.IsErrorRetryable{retry.NoRetryCanceledError{}, unknownName}, o.Retryables...)
+		// An answer that is not whole, or not one at all.
+		unreadable := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			if _, ok := errors.AsType[*smithy.DeserializationError](err); ok {
+				return aws.TrueTernary
+			}
+			return aws.UnknownTernary
+		})
+		o.Retryables = append([]retry.IsErrorRetryable{retry.NoRetryCanceledError{}, unknownName}, append(o.Retryables, unreadable)...)
 	})
 }
 
