@@ -1,148 +1,143 @@
 package sink
 
 import (
-	"fmt"
+	"context"
+	"errors"
+	"iter"
 	"slices"
 	"strings"
-	"time"
-
-	"lakefeed/schema"
 )
 
-// Catalog says what a table is at a moment, for readers of a lake that has no
-// other catalog. It is a projection of the chain, stored as JSON, and can be made
-// again at any time.
-type Catalog struct {
-	V             int                `json:"v"`
-	Table         string             `json:"table"`
-	Folder        string             `json:"folder"` // of the live generation, relative to the lake
-	Generation    int                `json:"generation"`
-	SchemaVersion int64              `json:"schema_version"`
-	Columns       []NamedType        `json:"columns"`
-	PartitionBy   []NamedType        `json:"partition_by,omitempty"`
-	Partitions    []CatalogPartition `json:"partitions"`
-	Files         int64              `json:"files"`
-	Rows          int64              `json:"rows"`
-	Bytes         int64              `json:"bytes"`
-	Updated       time.Time          `json:"updated"`
+// Catalog is where tables are registered, so that query engines find them. It
+// is a projection of the lake, which a Registrar keeps and can make again at any
+// time. Its methods may be called from any goroutine.
+//
+// Tables are guarded by their revision; partitions are not: who writes one over
+// that another wrote looks again whether it is still right.
+type Catalog interface {
+	// Table gives a table as it is registered; ErrNotExist if there is none.
+	Table(ctx context.Context, name string) (CatalogTable, error)
+	// CreateTable registers a table; ErrExists if there is one of its name.
+	CreateTable(ctx context.Context, t CatalogTable) error
+	// UpdateTable puts t in place of the table of its name and revision;
+	// ErrConflict if that has another revision now, ErrNotExist if it is gone.
+	UpdateTable(ctx context.Context, t CatalogTable) error
+	// Partitions gives all partitions of a table, in any order. ErrNotExist if
+	// there is no such table.
+	Partitions(ctx context.Context, table string) iter.Seq2[CatalogPartition, error]
+	// AddPartitions registers partitions. Those that are there already are left as
+	// they are, which is no error; there counts them.
+	AddPartitions(ctx context.Context, t CatalogTable, partitions []CatalogPartition) (there int, err error)
+	// UpdatePartitions puts partitions in place of those with the same values;
+	// ErrNotExist if one of them is gone. Of t the name, the location and the
+	// partition columns matter, here and above.
+	UpdatePartitions(ctx context.Context, t CatalogTable, partitions []CatalogPartition) error
+	// String names the catalog, for messages.
+	String() string
 }
 
-// CatalogVersion is the version of a Catalog's format.
-const CatalogVersion = 1
+// ErrConflict is returned by UpdateTable when the table was changed meanwhile.
+var ErrConflict = errors.New("changed meanwhile")
 
-// NamedType is a column and its type, as a CREATE TABLE of Athena wants it.
-type NamedType struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
+// CatalogTable is a table as a catalog has it.
+type CatalogTable struct {
+	Name        string      `json:"table"`
+	Location    string      `json:"location"` // folder of the live generation, relative to the lake
+	Columns     []NamedType `json:"columns"`
+	PartitionBy []NamedType `json:"partition_by,omitempty"`
+
+	// Lake is the random id of the table in the lake. A catalog's table without one,
+	// or with another, is not ours.
+	Lake string `json:"lake"`
+	// Swap is the number of the newest swap of generations, and Generation the one
+	// that is live since.
+	Swap       int64 `json:"swap"`
+	Generation int   `json:"generation"`
+	// SchemaVersion is the version of the columns within the generation.
+	SchemaVersion int64 `json:"schema_version"`
+
+	// Projection says how a reader finds the partitions without a list of them;
+	// none: they are registered one by one.
+	Projection []ProjectedColumn `json:"projection,omitempty"`
+
+	// Revision is the catalog's own mark of what it gave, for UpdateTable.
+	Revision string `json:"-"`
 }
 
-// CatalogPartition is one partition of a table; a table without partition
-// columns has one, without values.
+// CatalogPartition is a partition as a catalog has it.
 type CatalogPartition struct {
-	Values   []PartitionValue `json:"values,omitempty"`
-	Location string           `json:"location"` // folder, relative to the lake
-	Files    int64            `json:"files"`
-	Rows     int64            `json:"rows"`
-	Bytes    int64            `json:"bytes"`
+	// Values are those of the partition columns, in their order, as text; null is
+	// DefaultPartition.
+	Values   []string `json:"values"`
+	Location string   `json:"location"` // folder, relative to the lake
+	// Columns are those that files in the partition have. A reader takes a column
+	// that is not among them for null, without a look at the files.
+	Columns []NamedType `json:"columns"`
+	// Swap and SchemaVersion say which columns those are.
+	Swap          int64 `json:"swap"`
+	SchemaVersion int64 `json:"schema_version"`
 }
 
-// Add counts a published file of the table in.
-func (c *Catalog) Add(values []PartitionValue, rows, bytes int64) {
-	c.Files, c.Rows, c.Bytes = c.Files+1, c.Rows+rows, c.Bytes+bytes
-	location := c.Folder
-	if path := PartitionPath(values); path != "" {
-		location += "/" + path
-	}
-	i, ok := slices.BinarySearchFunc(c.Partitions, location, func(p CatalogPartition, l string) int { return strings.Compare(p.Location, l) })
-	if !ok {
-		c.Partitions = slices.Insert(c.Partitions, i, CatalogPartition{Values: slices.Clone(values), Location: location})
-	}
-	p := &c.Partitions[i]
-	p.Files, p.Rows, p.Bytes = p.Files+1, p.Rows+rows, p.Bytes+bytes
+// key identifies the partition within its table.
+func (p *CatalogPartition) key() string { return strings.Join(p.Values, "\x00") }
+
+// behind says whether the table as registered is older than another state of it.
+func (t *CatalogTable) behind(o *CatalogTable) bool {
+	return t.Swap < o.Swap || t.Swap == o.Swap && t.SchemaVersion < o.SchemaVersion
 }
 
-// TableTypes are the columns that a table declares, in the schema's order, with
-// `_rescued` last. Undecided columns are declared string. Columns that partition
-// the table as they are cannot be declared twice: they are left out.
-func TableTypes(s *schema.Schema, partitionBy []NamedType) []NamedType {
-	types := make([]NamedType, 0, len(s.Fields)+1)
-	for _, f := range s.Fields {
-		if !slices.ContainsFunc(partitionBy, func(p NamedType) bool { return p.Name == f.Name }) {
-			types = append(types, NamedType{Name: f.Name, Type: f.Type.DDL()})
+func (p *CatalogPartition) behind(o *CatalogPartition) bool {
+	return p.Swap < o.Swap || p.Swap == o.Swap && p.SchemaVersion < o.SchemaVersion
+}
+
+// same says whether two partitions differ in nothing that a reader sees.
+func (p *CatalogPartition) same(o *CatalogPartition) bool {
+	return p.Location == o.Location && slices.Equal(p.Columns, o.Columns)
+}
+
+// same says whether two tables differ in nothing but their revision.
+func (t *CatalogTable) same(o *CatalogTable) bool {
+	return t.Name == o.Name && t.Location == o.Location && slices.Equal(t.Columns, o.Columns) && slices.Equal(t.PartitionBy, o.PartitionBy) &&
+		t.Lake == o.Lake && t.Swap == o.Swap && t.Generation == o.Generation && t.SchemaVersion == o.SchemaVersion &&
+		slices.EqualFunc(t.Projection, o.Projection, ProjectedColumn.equal)
+}
+
+// ForeignTableError says that a catalog has a table of that name that is not
+// this table of this lake. Nothing is changed in it.
+type ForeignTableError struct {
+	Catalog, Table string
+	Have, Want     string // lake ids
+}
+
+func (e *ForeignTableError) Error() string {
+	whose := "was not registered by lakefeed"
+	if e.Have != "" {
+		whose = "is of another lake (id " + e.Have + ", this lake's table has " + e.Want + ")"
+	}
+	return "register table " + e.Table + " in " + e.Catalog + ": the table there " + whose + ", and is left as it is: use another database, or drop it, which leaves its files alone, and register again"
+}
+
+// join gives what the catalog is to have of a table, of what it has and what the
+// lake says now. Neither goes back: columns that only the catalog knows stay, at
+// the end, and stale is what a catalog that is ahead of want makes of it.
+func join(catalog string, have, want *CatalogTable) (joined CatalogTable, stale bool, err error) {
+	if have.Lake != want.Lake {
+		return *have, false, &ForeignTableError{Catalog: catalog, Table: want.Name, Have: have.Lake, Want: want.Lake}
+	}
+	if want.behind(have) {
+		return *have, true, nil
+	}
+	joined = *want
+	joined.Revision = have.Revision
+	joined.Columns = slices.Clone(want.Columns)
+	for _, c := range have.Columns {
+		named := func(n NamedType) bool { return n.Name == c.Name }
+		if !slices.ContainsFunc(joined.Columns, named) && !slices.ContainsFunc(joined.PartitionBy, named) {
+			joined.Columns = append(joined.Columns, c)
 		}
 	}
-	return append(types, NamedType{Name: RescuedColumn, Type: "map<string,string>"})
-}
-
-// TableDDL is what a CREATE TABLE needs.
-type TableDDL struct {
-	Database    string // none when empty
-	Table       string
-	Columns     []NamedType
-	PartitionBy []NamedType // string, bigint or date
-	Location    string      // URI of the folder
-	Comment     string      // none when empty
-	Properties  map[string]string
-}
-
-// DDL gives the statement that makes the table in Athena. Partitions have to be
-// added to it afterwards.
-func DDL(t TableDDL) (string, error) {
-	if t.Table == "" || t.Location == "" || len(t.Columns) == 0 {
-		return "", fmt.Errorf("write DDL of table %q: it needs a name, a location and columns", t.Table)
+	if have.Swap == want.Swap {
+		joined.Projection = joinProjection(have.Projection, want.Projection)
 	}
-	var b strings.Builder
-	b.WriteString("CREATE EXTERNAL TABLE IF NOT EXISTS ")
-	if t.Database != "" {
-		b.WriteString(quoteName(t.Database) + ".")
-	}
-	b.WriteString(quoteName(t.Table) + " (\n")
-	writeTypes(&b, t.Columns)
-	b.WriteString("\n)\n")
-	if t.Comment != "" {
-		b.WriteString("COMMENT " + quoteText(t.Comment) + "\n")
-	}
-	if len(t.PartitionBy) > 0 {
-		for _, p := range t.PartitionBy {
-			if p.Type != "string" && p.Type != "bigint" && p.Type != "date" {
-				return "", fmt.Errorf("write DDL of table %s: partition column %s is %s, want string, bigint or date", t.Table, p.Name, p.Type)
-			}
-			if slices.ContainsFunc(t.Columns, func(c NamedType) bool { return c.Name == p.Name }) {
-				return "", fmt.Errorf("write DDL of table %s: partition column %s is a column of the table too", t.Table, p.Name)
-			}
-		}
-		b.WriteString("PARTITIONED BY (\n")
-		writeTypes(&b, t.PartitionBy)
-		b.WriteString("\n)\n")
-	}
-	location := strings.TrimSuffix(t.Location, "/") + "/" // without it Athena takes folders that only begin alike
-	b.WriteString("STORED AS PARQUET\nLOCATION " + quoteText(location) + "\nTBLPROPERTIES (\n  'classification'='parquet'")
-	keys := make([]string, 0, len(t.Properties))
-	for k := range t.Properties {
-		if k != "classification" {
-			keys = append(keys, k)
-		}
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		b.WriteString(",\n  " + quoteText(k) + "=" + quoteText(t.Properties[k]))
-	}
-	b.WriteString("\n)")
-	return b.String(), nil
-}
-
-func writeTypes(b *strings.Builder, types []NamedType) {
-	for i, c := range types {
-		if i > 0 {
-			b.WriteString(",\n")
-		}
-		b.WriteString("  " + quoteName(c.Name) + " " + c.Type)
-	}
-}
-
-func quoteName(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
-
-// quoteText quotes as Hive reads it: with backslashes.
-func quoteText(s string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`).Replace(s) + "'"
+	return joined, false, nil
 }

@@ -27,9 +27,9 @@ type checkpointObject struct {
 	Streams    []StreamState     `json:"streams,omitempty"`  // the live ones
 	Segments   []segmentRef      `json:"segments,omitempty"` // the others
 	Redirects  []json.RawMessage `json:"redirects,omitempty"`
-	Closed     *int64            `json:"closed,omitempty"` // by this swap
-	Registered int64             `json:"registered,omitempty"`
-	Skipped    map[string]int64  `json:"skipped,omitempty"` // offsets by reason
+	Closed     *int64            `json:"closed,omitempty"`     // by this swap
+	Registered int64             `json:"registered,omitempty"` // records before this one are in the catalog; a hint
+	Skipped    map[string]int64  `json:"skipped,omitempty"`    // offsets by reason
 	At         time.Time         `json:"at"`
 }
 
@@ -234,7 +234,7 @@ func (c *Chain) writeCheckpoint(ctx context.Context) error {
 	var done []sealed
 	k := checkpointObject{
 		V: formatVersion, Seq: c.state.Seq, To: c.state.To, Log: c.state.Log, Attempt: c.state.Attempt, Reset: c.state.Reset, FP: c.state.FP,
-		Registered: c.registered, Skipped: c.skipped, At: c.table.now().UTC(),
+		Registered: max(c.registered, c.table.registered.of(c.partition)), Skipped: c.skipped, At: c.table.now().UTC(),
 	}
 	for id, s := range c.live {
 		if s.complete() {

@@ -2,61 +2,84 @@ package sink
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
-	"lakefeed/schema/fault"
+	"lakefeed/schema"
 )
 
-// Projector keeps a table's catalog up to date with its chains. Each update
-// reads only the records that are new. It is not safe for concurrent use.
+// Projector works out from a table's chains what the table is. Each time it reads
+// only the records that are new. It is not safe for concurrent use.
 type Projector struct {
 	table *Table
-	base  Catalog  // files that no later record can replace
+	base  Snapshot // files that no later record can replace
 	at    []link   // the last record read, by topic partition
-	held  [][]File // of that record, which the next may repair
+	held  []held   // its files, which the next may repair
+}
+
+// held are the files of a record, and the version of the columns they have.
+type held struct {
+	files  []File
+	schema int64
 }
 
 // NewProjector gives a projector that has read nothing yet.
 func NewProjector(t *Table) *Projector { return &Projector{table: t} }
 
-// Catalog reads what is new in the chains and gives what the table is now.
-func (p *Projector) Catalog(ctx context.Context) (Catalog, error) {
+// Snapshot reads what is new in the chains and gives what the table is now.
+func (p *Projector) Snapshot(ctx context.Context) (Snapshot, error) {
 	t := p.table
 	latest, err := t.Schemas().Latest(ctx)
 	if err != nil {
-		return Catalog{}, err
+		return Snapshot{}, err
 	}
-	for n := len(p.at); n < t.Partitions(); n++ {
-		p.at, p.held = append(p.at, link{seq: -1}), append(p.held, nil)
+	count, err := t.setCount(ctx)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	for n := len(p.at); n < count; n++ {
+		p.at, p.held = append(p.at, link{seq: -1}), append(p.held, held{})
 	}
 	p.base.Folder = t.Folder()
 	for n := range p.at {
 		if err := p.read(ctx, n); err != nil {
-			return Catalog{}, err
+			return Snapshot{}, err
 		}
 	}
-	c := p.base
-	c.Partitions = append([]CatalogPartition{}, p.base.Partitions...)
-	for _, files := range p.held {
-		c.addAll(files)
+	s := p.base
+	s.Partitions = append([]SnapshotPartition{}, p.base.Partitions...)
+	for _, h := range p.held {
+		s.addAll(h)
 	}
-	c.V, c.Table, c.Generation, c.Updated = CatalogVersion, t.Name(), t.Generation(), t.now().UTC().Truncate(time.Millisecond)
-	if c.PartitionBy, err = t.Shape().PartitionColumns(latest); err != nil {
-		return c, err
+	s.V, s.Table, s.Generation, s.Updated = SnapshotVersion, t.Name(), t.Generation(), t.now().UTC().Truncate(time.Millisecond)
+	if s.PartitionBy, err = t.Shape().PartitionColumns(latest); err != nil {
+		return s, err
 	}
 	if latest != nil {
-		c.SchemaVersion = latest.Version
-		c.Columns = TableTypes(latest, c.PartitionBy)
-		if t.Shape().Meta {
-			c.Columns = slices.Insert(c.Columns, len(c.Columns)-1, metaTypes...)
-		}
+		s.SchemaVersion = latest.Version
+		s.Columns = t.tableTypes(latest, s.PartitionBy)
 	}
-	return c, nil
+	return s, nil
+}
+
+// tableTypes are the columns that the table declares, of which fileTypes leaves out
+// those that no file of this version has.
+func (t *Table) tableTypes(s *schema.Schema, by []NamedType) []NamedType {
+	columns := TableTypes(s, by)
+	if t.Shape().Meta {
+		columns = slices.Insert(columns, len(columns)-1, metaTypes...)
+	}
+	return columns
+}
+
+func (t *Table) fileTypes(s *schema.Schema, by []NamedType) []NamedType {
+	return slices.DeleteFunc(t.tableTypes(s, by), func(c NamedType) bool {
+		f, ok := s.Field(c.Name)
+		return ok && f.Type.Kind == schema.Unknown
+	})
 }
 
 // read takes in the new records of one topic partition.
@@ -65,51 +88,36 @@ func (p *Projector) read(ctx context.Context, partition int) error {
 		if err != nil {
 			return err
 		}
-		held := p.held[partition]
+		last := p.held[partition]
 		switch r.Kind {
 		case KindRepair:
-			for i := range held {
-				if f, ok := r.Replaces[held[i].Key]; ok {
-					held[i] = f
+			for i := range last.files {
+				if f, ok := r.Replaces[last.files[i].Key]; ok {
+					last.files[i] = f
 				}
 			}
 		case KindRedirect:
 			return &KindError{Key: p.table.recordKey(partition, r.Seq), Kind: string(r.Kind)}
 		default:
 			if r.Kind == KindGap {
-				held = slices.DeleteFunc(held, func(f File) bool { return slices.Contains(r.Lost, f.Key) })
+				last.files = slices.DeleteFunc(last.files, func(f File) bool { return slices.Contains(r.Lost, f.Key) })
 			}
-			p.base.addAll(held)
-			p.held[partition] = r.Files
+			p.base.addAll(last)
+			p.held[partition] = held{r.Files, r.Schema}
 		}
 		p.at[partition] = r.link()
 	}
 	return nil
 }
 
-func (c *Catalog) addAll(files []File) {
-	for _, f := range files {
+func (s *Snapshot) addAll(h held) {
+	for _, f := range h.files {
 		if f.Table == Main {
-			c.Add(f.Partition, f.Rows, f.Size)
+			s.Add(f.Partition, h.schema, f.Rows, f.Size)
+		} else {
+			s.Quarantine.add(f.Rows, f.Size)
 		}
 	}
-}
-
-// Write writes the catalog of a folder lake, catalog.json, as the chains have it
-// now.
-func (p *Projector) Write(ctx context.Context) (Catalog, error) {
-	c, err := p.Catalog(ctx)
-	if err == nil {
-		err = fault.At(ctx, fault.CatalogWrite)
-	}
-	if err != nil {
-		return c, err
-	}
-	body, err := json.MarshalIndent(c, "", "  ")
-	if err != nil {
-		return c, fmt.Errorf("write catalog of %s: %w", p.table.name, err)
-	}
-	return c, p.table.store.Put(ctx, p.table.root()+"catalog.json", append(body, '\n'))
 }
 
 // metaTypes are the columns that a table with Shape.Meta declares beside those
@@ -134,9 +142,9 @@ func ReadTable(ctx context.Context, store Store, name string) (*Table, error) {
 		return nil, fmt.Errorf("open table %s in %s: it is built from %d topics, this lakefeed reads tables of one", name, store, len(table.Topics))
 	}
 	t.lake, t.feed, t.topic = table.Lake, table.Feed, table.Topics[0]
-	outcome, found, err := t.newestOutcome(ctx)
-	if err == nil && found {
-		t.generation = outcome.Live
+	swap, live, err := t.newestSwap(ctx)
+	if err == nil && swap >= 0 {
+		t.generation = live
 	}
 	var build buildObject
 	if err == nil {

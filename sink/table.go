@@ -94,6 +94,8 @@ type Table struct {
 	checkpointEvery int64
 
 	adopting sync.Mutex // AdoptLog of this process, one at a time
+
+	registered cursors // of the catalog
 }
 
 // The objects of a table, all immutable and created if absent.
@@ -198,16 +200,16 @@ func (t *Table) openObjects(ctx context.Context, c TableConfig) error {
 	t.lake, t.feed = table.Lake, table.Feed
 
 	// The newest outcome of a swap says which generation is live.
-	outcome, found, err := t.newestOutcome(ctx)
+	swap, live, err := t.newestSwap(ctx)
 	if err != nil {
 		return err
 	}
-	if found {
-		t.generation = outcome.Live
+	if swap >= 0 {
+		t.generation = live
 	}
 	first := buildObject{V: formatVersion, Shape: c.Shape, Config: t.config, Text: string(c.Config), Purpose: "first"}
 	var build buildObject
-	if found && t.generation != 1 {
+	if swap >= 0 && t.generation != 1 {
 		err = t.read(ctx, t.generationRoot()+"build.json", &build)
 	} else {
 		err = t.ensure(ctx, t.generationRoot()+"build.json", &build, first)
@@ -225,27 +227,32 @@ func (t *Table) openObjects(ctx context.Context, c TableConfig) error {
 	if err := t.extendSet(ctx, c.Partitions); err != nil {
 		return err
 	}
-	if !found {
-		if err := t.ensure(ctx, t.root()+"generations/"+number(0)+".json", &outcome, outcomeObject{V: formatVersion, Live: 1}); err != nil {
+	if swap < 0 {
+		if err := t.ensure(ctx, t.root()+"generations/"+number(0)+".json", &outcomeObject{}, outcomeObject{V: formatVersion, Live: 1}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *Table) newestOutcome(ctx context.Context) (out outcomeObject, found bool, err error) {
+// newestSwap is the number of the newest swap of generations that has its outcome,
+// and the generation that is live since; -1 when there was none, not even the first
+// build.
+func (t *Table) newestSwap(ctx context.Context) (swap int64, live int, err error) {
 	folder := t.root() + "generations/"
 	key, err := t.newest(ctx, folder)
 	if err != nil || key == "" {
-		return out, false, err
+		return -1, 0, err
 	}
+	var out outcomeObject
 	if err := t.read(ctx, key, &out); err != nil {
-		return out, false, err
+		return -1, 0, err
 	}
 	if out.Live < 1 {
-		return out, false, fmt.Errorf("read %s: generation %d is live, which there is none of", key, out.Live)
+		return -1, 0, fmt.Errorf("read %s: generation %d is live, which there is none of", key, out.Live)
 	}
-	return out, true, nil
+	swap, _ = numberOf(key, folder)
+	return swap, out.Live, nil
 }
 
 // newest is the key of the object with the highest number in a folder.

@@ -209,3 +209,9 @@ func TestStagedFilesLieWithTheirTable(t *testing.T) {
 		}
 	}
 }
+
+func TestCatalog(t *testing.T) {
+	sinktest.TestCatalog(t, func(t *testing.T) sink.Catalog {
+		return &sink.FileCatalog{Store: open(t, filepath.Join(t.TempDir(), "lake"))}
+	})
+}

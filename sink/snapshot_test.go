@@ -68,24 +68,24 @@ func TestDDL(t *testing.T) {
 	}
 }
 
-func TestCatalog(t *testing.T) {
-	c := Catalog{V: CatalogVersion, Table: "sales", Folder: "sales.g2", Generation: 2, SchemaVersion: 3, Columns: []NamedType{{"id", "bigint"}},
+func TestSnapshot(t *testing.T) {
+	c := Snapshot{V: SnapshotVersion, Table: "sales", Folder: "sales.g2", Generation: 2, SchemaVersion: 3, Columns: []NamedType{{"id", "bigint"}},
 		PartitionBy: []NamedType{{"country", "string"}}, Updated: time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)}
 	de, at := []PartitionValue{{Column: "country", Value: "de"}}, []PartitionValue{{Column: "country", Value: "at"}}
-	c.Add(de, 10, 100)
-	c.Add(at, 1, 50)
-	c.Add(de, 5, 70)
-	c.Add([]PartitionValue{{Column: "country", Null: true}}, 2, 20)
+	c.Add(de, 3, 10, 100)
+	c.Add(at, 2, 1, 50)
+	c.Add(de, 2, 5, 70)
+	c.Add([]PartitionValue{{Column: "country", Null: true}}, 3, 2, 20)
 	got, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `{"v":1,"table":"sales","folder":"sales.g2","generation":2,"schema_version":3,"columns":[{"name":"id","type":"bigint"}],` +
 		`"partition_by":[{"name":"country","type":"string"}],"partitions":[` +
-		`{"values":[{"c":"country","null":true}],"location":"sales.g2/country=__HIVE_DEFAULT_PARTITION__","files":1,"rows":2,"bytes":20},` +
-		`{"values":[{"c":"country","v":"at"}],"location":"sales.g2/country=at","files":1,"rows":1,"bytes":50},` +
-		`{"values":[{"c":"country","v":"de"}],"location":"sales.g2/country=de","files":2,"rows":15,"bytes":170}],` +
-		`"files":4,"rows":18,"bytes":240,"updated":"2024-01-02T03:04:05Z"}`
+		`{"values":[{"c":"country","null":true}],"location":"sales.g2/country=__HIVE_DEFAULT_PARTITION__","schema_version":3,"files":1,"rows":2,"bytes":20},` +
+		`{"values":[{"c":"country","v":"at"}],"location":"sales.g2/country=at","schema_version":2,"files":1,"rows":1,"bytes":50},` +
+		`{"values":[{"c":"country","v":"de"}],"location":"sales.g2/country=de","schema_version":3,"files":2,"rows":15,"bytes":170}],` +
+		`"files":4,"rows":18,"bytes":240,"quarantine":{"files":0,"rows":0,"bytes":0},"updated":"2024-01-02T03:04:05Z"}`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
