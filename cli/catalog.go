@@ -2,36 +2,130 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
+	"sync"
 	"time"
 
 	"lakefeed/sink"
+	"lakefeed/sink/glue"
 )
 
-// catalogEvery is how soon after a commit the lake's catalog file says so.
-const catalogEvery = 2 * time.Second
+// Catalog are the flags that say where tables are registered.
+type Catalog struct {
+	GlueDatabase   string `help:"Register the table in this database of the Glue Data Catalog, where Athena finds it. Default: a catalog file in the lake." placeholder:"NAME"`
+	GlueProjection bool   `help:"Let readers work out the table's partitions (partition projection) instead of registering each."`
+}
 
-// keepCatalog writes a folder lake's catalog again after commits, until ctx
-// ends. It is a projection: a failure is worth a warning, and nothing waits for
-// it.
-func keepCatalog(ctx context.Context, table *sink.Table, commits <-chan struct{}, log *slog.Logger) {
-	projector := sink.NewProjector(table)
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-commits:
+// open gives the catalog of a lake.
+func (c *Catalog) open(ctx context.Context, store sink.Store, log *slog.Logger) (sink.Catalog, error) {
+	if c.GlueDatabase == "" {
+		if c.GlueProjection {
+			return nil, &usageError{"--glue-projection is a property of tables in Glue: name the database too, with --glue-database NAME"}
 		}
-		if _, err := projector.Write(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("catalog not written", "table", table.Name(), "err", err)
-		}
-		pause.Reset(catalogEvery)
-		select {
-		case <-ctx.Done():
-			return
-		case <-pause.C:
+		return &sink.FileCatalog{Store: store}, nil
+	}
+	config := glue.Config{Database: c.GlueDatabase, Lake: store.String(), Version: version(), Log: log}
+	if err := config.Validate(); err != nil {
+		return nil, &usageError{err.Error()}
+	}
+	return glue.Open(ctx, config)
+}
+
+// registrar gives what registers a table.
+func (c *Catalog) registrar(ctx context.Context, table *sink.Table, log *slog.Logger) (*sink.Registrar, error) {
+	catalog, err := c.open(ctx, table.Store(), log)
+	if err != nil {
+		return nil, err
+	}
+	return &sink.Registrar{Table: table, Catalog: catalog, Project: c.GlueProjection, Log: log}, nil
+}
+
+// flags are the flags as a person has to write them again.
+func (c *Catalog) flags() string {
+	var b strings.Builder
+	if c.GlueDatabase != "" {
+		b.WriteString(" --glue-database " + c.GlueDatabase)
+	}
+	if c.GlueProjection {
+		b.WriteString(" --glue-projection")
+	}
+	return b.String()
+}
+
+// keepRegistered registers the table after commits, until stop, which waits for it.
+func keepRegistered(ctx context.Context, r *sink.Registrar) (stop func()) {
+	running, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	background.Go(func() { r.Run(running) })
+	return func() {
+		cancel()
+		background.Wait()
+	}
+}
+
+// lastRegistration is how long the end of a run may wait for the catalog.
+const lastRegistration = 30 * time.Second
+
+// registerCommand makes a table's catalog again.
+type registerCommand struct {
+	Table string `arg:"" help:"The table."`
+	Lake
+	Catalog
+	Output
+}
+
+func (c *registerCommand) Run(ctx context.Context, g *Globals) error {
+	store, err := c.store()
+	if err != nil {
+		return err
+	}
+	table, err := sink.ReadTable(ctx, store, c.Table)
+	if err != nil {
+		return err
+	}
+	registrar, err := c.registrar(ctx, table, g.logger())
+	if err != nil {
+		return err
+	}
+	if file, ok := registrar.Catalog.(*sink.FileCatalog); ok { // whatever became of it
+		if err := file.Remove(ctx, table.Name()); err != nil {
+			return err
 		}
 	}
+	done, err := registrar.Register(ctx)
+	if err != nil {
+		return err
+	}
+	out := struct {
+		Table         string   `json:"table"`
+		Catalog       string   `json:"catalog"`
+		SchemaVersion int64    `json:"schema_version"`
+		Partitions    int      `json:"partitions"`
+		Changed       int      `json:"tables_changed"`
+		Written       int      `json:"partitions_changed"`
+		Hidden        []string `json:"hidden,omitempty"` // folders that projection does not find
+	}{c.Table, registrar.Catalog.String(), done.Snapshot.SchemaVersion, len(done.Snapshot.Partitions), done.Tables, done.Partitions, done.Hidden}
+	if c.json() {
+		return writeJSON(g.stdout, out)
+	}
+	fmt.Fprintf(g.stdout, "table %s is registered in %s: schema version %d, %s", c.Table, out.Catalog, out.SchemaVersion, plural(int64(out.Partitions), "partition"))
+	if out.Changed+out.Written == 0 {
+		fmt.Fprintln(g.stdout, "; all was there")
+	} else {
+		fmt.Fprintf(g.stdout, "; %s and %s written\n", plural(int64(out.Changed), "table"), plural(int64(out.Written), "partition"))
+	}
+	for _, warning := range hiddenWarnings(done.Hidden) {
+		fmt.Fprintln(g.stderr, "warning: "+warning)
+	}
+	return nil
+}
+
+// hiddenWarnings say what readers will not see.
+func hiddenWarnings(hidden []string) []string {
+	if len(hidden) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("partition projection finds no rows in %s, such as %s: null is no value that it can count to; without --glue-projection they are found", plural(int64(len(hidden)), "folder"), hidden[0])}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"lakefeed/sink"
 )
@@ -16,6 +15,7 @@ type consumeCommand struct {
 	Lake
 	Kafka `embed:""`
 	Sink
+	Catalog
 	Output
 	Progress
 }
@@ -51,7 +51,12 @@ func (c *consumeCommand) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
+	registrar, err := c.registrar(ctx, table, g.logger())
+	if err != nil {
+		return err
+	}
 	progress := c.Progress.start(g.stderr)
+	progress.committed = registrar.Changed
 	cons := c.consumer(conn, topic, table, progress, g)
 	if conn.embedded == nil {
 		if cons.Group = c.Group; cons.Group == "" {
@@ -67,12 +72,9 @@ func (c *consumeCommand) Run(ctx context.Context, g *Globals) error {
 		}
 		cons.Drain(ends)
 	}
-	catalog, stopCatalog := context.WithCancel(ctx)
-	var background sync.WaitGroup
-	background.Go(func() { keepCatalog(catalog, table, progress.commits, g.logger()) })
+	stopRegistrar := keepRegistered(ctx, registrar)
 	err = cons.Run(ctx)
-	stopCatalog()
-	background.Wait()
+	stopRegistrar()
 	progress.stop()
 	if err != nil && !interrupted(ctx, err) {
 		return err
@@ -80,7 +82,7 @@ func (c *consumeCommand) Run(ctx context.Context, g *Globals) error {
 	r := newReport(c.Table, c.Lake.Lake)
 	r.Topic = topic.Name
 	r.commits(progress)
-	if err := r.finish(context.WithoutCancel(ctx), table); err != nil {
+	if err := r.finish(context.WithoutCancel(ctx), registrar, c.Catalog); err != nil {
 		return err
 	}
 	if err := r.print(g, c.Output); err != nil {

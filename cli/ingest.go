@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,6 +24,7 @@ type ingestCommand struct {
 	Kafka `embed:""`
 	CSV
 	Sink
+	Catalog
 	Output
 	Progress
 }
@@ -85,6 +85,9 @@ func (c *ingestCommand) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
+	if run.registrar, err = c.registrar(ctx, run.table, g.logger()); err != nil {
+		return err
+	}
 	if err := run.infer(ctx, sources); err != nil {
 		return err
 	}
@@ -98,7 +101,7 @@ func (c *ingestCommand) Run(ctx context.Context, g *Globals) error {
 	}
 	// An interrupted run has drained: what it did is worth telling.
 	tell := context.WithoutCancel(ctx)
-	if err := run.report.finish(tell, run.table); err != nil {
+	if err := run.report.finish(tell, run.registrar, c.Catalog); err != nil {
 		return err
 	}
 	if err := run.report.print(g, c.Output); err != nil {
@@ -136,6 +139,8 @@ type ingest struct {
 	table  *sink.Table
 	report *report
 	sent   []producer.ObjectSummary
+
+	registrar *sink.Registrar
 }
 
 // run produces and consumes until every row of the sources is in the lake.
@@ -150,11 +155,8 @@ func (r *ingest) run(ctx context.Context, sources []producer.Source) error {
 	if r.conn.embedded == nil {
 		cons.Group = "lakefeed." + r.Feed.Table
 	}
-	catalog, stopCatalog := context.WithCancel(ctx)
-	var background sync.WaitGroup
-	background.Go(func() { keepCatalog(catalog, r.table, progress.commits, r.g.logger()) })
-	defer background.Wait()
-	defer stopCatalog()
+	progress.committed = r.registrar.Changed
+	defer keepRegistered(ctx, r.registrar)()
 	group, working := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		summary, err := p.Run(working)

@@ -52,9 +52,9 @@ type progress struct {
 	// conflicts has the streams of which rows came after their end.
 	conflicts map[schema.StreamID]bool
 
-	commits chan struct{} // has an element when there was a commit since it was last read
-	done    chan struct{}
-	wait    sync.WaitGroup
+	committed func() // called after each commit; nil: nobody wants to know
+	done      chan struct{}
+	wait      sync.WaitGroup
 }
 
 // start shows progress on out until stop.
@@ -79,7 +79,7 @@ func (p Progress) view(out io.Writer) view {
 }
 
 func newProgress(v view) *progress {
-	p := &progress{view: v, began: time.Now(), done: make(chan struct{}), commits: make(chan struct{}, 1), conflicts: map[schema.StreamID]bool{}}
+	p := &progress{view: v, began: time.Now(), done: make(chan struct{}), conflicts: map[schema.StreamID]bool{}}
 	p.wait.Go(func() {
 		tick := time.NewTicker(v.every())
 		defer tick.Stop()
@@ -147,9 +147,8 @@ func (p *progress) consumer() consumer.Events {
 			p.commit.Bytes += c.Bytes
 			p.addCauses(c.Causes)
 			p.mu.Unlock()
-			select {
-			case p.commits <- struct{}{}:
-			default:
+			if p.committed != nil {
+				p.committed()
 			}
 		},
 		Evolved: func(version int64, changes []schema.Change) {

@@ -39,6 +39,8 @@ type report struct {
 	Columns []reportColumn `json:"columns,omitempty"`
 	Version int64          `json:"schema_version,omitempty"`
 	Query   string         `json:"query,omitempty"`
+
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // object is what became of one source object.
@@ -127,11 +129,21 @@ func (r *report) commits(p *progress) {
 	slices.SortStableFunc(r.Causes, func(a, b cause) int { return cmp.Compare(b.Rows, a.Rows) })
 }
 
-// finish writes the table's catalog and takes from it what the table is now.
-func (r *report) finish(ctx context.Context, table *sink.Table) error {
-	catalog, err := sink.NewProjector(table).Write(ctx)
+// finish registers the table and takes down what it is now. A catalog that is out
+// of reach is worth a warning: the rows are in the lake.
+func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Catalog) error {
+	limited, cancel := context.WithTimeout(ctx, lastRegistration)
+	defer cancel()
+	done, err := registrar.Register(limited)
 	if err != nil {
-		return err
+		r.Warnings = append(r.Warnings, fmt.Sprintf("the rows are in the lake, but %v; when that is mended: lakefeed register %s --lake %s%s", err, r.Table, r.Lake, flags.flags()))
+	}
+	r.Warnings = append(r.Warnings, hiddenWarnings(done.Hidden)...)
+	catalog, table := done.Snapshot, registrar.Table
+	if catalog.V == 0 {
+		if catalog, err = sink.NewProjector(table).Snapshot(ctx); err != nil {
+			return err
+		}
 	}
 	r.Topic = table.Topic()
 	r.Total = &total{Rows: catalog.Rows, Files: int(catalog.Files), Bytes: catalog.Bytes, Partitions: len(catalog.Partitions)}
@@ -186,6 +198,9 @@ func (r *report) print(g *Globals, o Output) error {
 	}
 	if r.Query != "" {
 		fmt.Fprintf(w, "\nquery it with DuckDB:\n  %s\n", r.Query)
+	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(g.stderr, "warning: %s\n", warning)
 	}
 	return nil
 }

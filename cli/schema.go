@@ -21,7 +21,7 @@ type schemaShow struct {
 }
 
 func (c *schemaShow) Run(ctx context.Context, g *Globals) error {
-	catalog, err := c.catalog(ctx, c.Table)
+	catalog, err := c.snapshot(ctx, c.Table)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ type schemaDDL struct {
 }
 
 func (c *schemaDDL) Run(ctx context.Context, g *Globals) error {
-	catalog, err := c.catalog(ctx, c.Table)
+	catalog, err := c.snapshot(ctx, c.Table)
 	if err != nil {
 		return err
 	}
@@ -68,15 +68,15 @@ func (c *schemaDDL) Run(ctx context.Context, g *Globals) error {
 	return nil
 }
 
-// catalog reads a table that is there from its chains.
-func (l *Lake) catalog(ctx context.Context, table string) (sink.Catalog, error) {
+// snapshot reads what a table is from its chains.
+func (l *Lake) snapshot(ctx context.Context, table string) (sink.Snapshot, error) {
 	store, err := l.store()
 	if err != nil {
-		return sink.Catalog{}, err
+		return sink.Snapshot{}, err
 	}
 	t, err := sink.ReadTable(ctx, store, table)
 	if err != nil {
-		return sink.Catalog{}, err
+		return sink.Snapshot{}, err
 	}
-	return sink.NewProjector(t).Catalog(ctx)
+	return sink.NewProjector(t).Snapshot(ctx)
 }

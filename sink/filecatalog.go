@@ -257,3 +257,21 @@ func (c *FileCatalog) UpdatePartitions(ctx context.Context, t CatalogTable, part
 func (f *catalogFile) find(values []string) (int, bool) {
 	return slices.BinarySearchFunc(f.Partitions, values, func(p CatalogPartition, v []string) int { return slices.Compare(p.Values, v) })
 }
+
+// Remove removes the entries of a table and its quarantine table, to be made again.
+func (c *FileCatalog) Remove(ctx context.Context, table string) error {
+	for _, name := range []string{table, table + quarantineSuffix} {
+		folder, current := catalogKeys(name)
+		numbers, err := c.numbers(ctx, folder)
+		for i := 0; i < len(numbers) && err == nil; i++ {
+			err = c.Store.Delete(ctx, folder+numberName(numbers[i]))
+		}
+		if err == nil {
+			err = c.Store.Delete(ctx, current)
+		}
+		if err != nil {
+			return fmt.Errorf("remove catalog of %s: %w", name, err)
+		}
+	}
+	return nil
+}
