@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 
+	"golang.org/x/sync/errgroup"
+
 	"lakefeed/schema/csv"
 )
 
@@ -51,17 +53,11 @@ func head(ctx context.Context, o *Object, n int) (b []byte, complete bool, err e
 		return nil, false, err
 	}
 	defer c.Close()
-	b = make([]byte, n)
-	k, err := io.ReadFull(c, b)
-	switch {
-	case err == io.EOF || err == io.ErrUnexpectedEOF:
-		return b[:k], true, nil
-	case err != nil && k > 0:
-		return b[:k], false, nil // what follows is told when it is read
-	case err != nil:
-		return nil, false, err
+	b, err = io.ReadAll(io.LimitReader(c, int64(n)))
+	if err != nil && len(b) > 0 {
+		return b, false, nil // what follows is told when it is read
 	}
-	return b, false, nil
+	return b, err == nil && len(b) < n, err
 }
 
 // sniff finds a dialect. With a header its names are the columns.
@@ -73,10 +69,33 @@ func sniff(sample []byte, complete bool, overrides csv.Overrides) (csv.Found, er
 	return found, err
 }
 
+// sampledAtOnce is how many objects are sampled side by side, for those that are
+// far away.
+const sampledAtOnce = 8
+
 // Sample shows the beginnings of the sources' objects, for inference: at most
 // perObject bytes of each, and total of all. Objects that cannot be looked at
 // are passed over: sending them says why. Standard input is not sampled.
 func Sample(ctx context.Context, sources []Source, overrides csv.Overrides, perObject, total int, fn func(o Object, found csv.Found, head []byte, complete bool) error) error {
+	var some []beginning
+	show := func() error {
+		if err := readBeginnings(ctx, some); err != nil {
+			return err
+		}
+		for i := range some {
+			s := &some[i]
+			total += s.n - len(s.head)
+			found, err := sniff(s.head[:min(len(s.head), sniffBytes)], s.complete && len(s.head) <= sniffBytes, overrides)
+			if err != nil || len(s.head) == 0 {
+				continue
+			}
+			if err := fn(s.Object, found, s.head, s.complete); err != nil {
+				return err
+			}
+		}
+		some = some[:0]
+		return nil
+	}
 	for _, source := range sources {
 		for o, err := range source.Objects(ctx) {
 			if ctx.Err() != nil {
@@ -88,28 +107,45 @@ func Sample(ctx context.Context, sources []Source, overrides csv.Overrides, perO
 			if err != nil || o.Once {
 				continue
 			}
-			n := min(perObject, total)
+			n := min(perObject, max(0, total))
 			if n < sniffBytes && o.Size > int64(n) {
 				n = min(sniffBytes, perObject) // every object's columns are seen
 			}
-			b, complete, err := head(ctx, &o, n)
-			if errors.Is(err, ErrSource) {
-				return fmt.Errorf("%s: %w", o.URI, err)
-			}
-			if err != nil || len(b) == 0 {
+			total -= n
+			if some = append(some, beginning{Object: o, n: n}); len(some) < sampledAtOnce {
 				continue
 			}
-			total = max(0, total-len(b))
-			found, err := sniff(b[:min(len(b), sniffBytes)], complete && len(b) <= sniffBytes, overrides)
-			if err != nil {
-				continue
-			}
-			if err := fn(o, found, b, complete); err != nil {
+			if err := show(); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return show()
+}
+
+// beginning is that of one object.
+type beginning struct {
+	Object
+	n        int // bytes to read
+	head     []byte
+	complete bool
+}
+
+// readBeginnings reads them side by side. Of an object that cannot be read there
+// is nothing; the error is one that all would have.
+func readBeginnings(ctx context.Context, some []beginning) error {
+	var group errgroup.Group
+	for i := range some {
+		group.Go(func() (err error) {
+			s := &some[i]
+			s.head, s.complete, err = head(ctx, &s.Object, s.n)
+			if errors.Is(err, ErrSource) {
+				return fmt.Errorf("%s: %w", s.URI, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 // DryRun prints the rows that would be sent as RFC 4180 CSV, header first where

@@ -1,6 +1,7 @@
 package s3source
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,21 +26,30 @@ type version struct {
 	etag string // as the store writes it
 	id   string // "" where the bucket keeps no versions
 	size int64
+	// whole is all of a small one, once it was read: it is looked at, and then sent.
+	whole []byte
 }
 
 // open reads from a byte on. The first request is sent by the first Read.
 func (v *version) open(ctx context.Context, offset int64) (io.ReadCloser, error) {
-	return &reader{
+	if v.whole != nil {
+		return io.NopCloser(bytes.NewReader(v.whole[min(offset, v.size):])), nil
+	}
+	r := &reader{
 		get:   func(from, to int64) (io.ReadCloser, error) { return v.get(ctx, from, to) },
 		pause: func(cuts int, err error) error { return v.pause(ctx, cuts, err) },
 		at:    offset, size: v.size, window: firstRange,
-	}, nil
+	}
+	if offset == 0 && v.size <= firstRange {
+		r.keep = func(whole []byte) { v.whole = whole }
+	}
+	return r, nil
 }
 
 // get requests the bytes from an offset to before another.
 func (v *version) get(ctx context.Context, from, to int64) (io.ReadCloser, error) {
-	bytes := fmt.Sprintf("bytes=%d-%d", from, to-1)
-	in := &s3.GetObjectInput{Bucket: &v.source.bucket, Key: &v.name, Range: &bytes, IfMatch: &v.etag}
+	ranges := fmt.Sprintf("bytes=%d-%d", from, to-1)
+	in := &s3.GetObjectInput{Bucket: &v.source.bucket, Key: &v.name, Range: &ranges, IfMatch: &v.etag}
 	if v.id != "" {
 		in.VersionId = &v.id
 	}
@@ -81,10 +91,12 @@ type reader struct {
 	get      func(from, to int64) (io.ReadCloser, error)
 	pause    func(cuts int, err error) error // before the next try
 	at, size int64
-	window   int64         // length of the next range
-	body     io.ReadCloser // of the range under way; nil between two
-	end      int64         // of it
-	cuts     int           // since the last byte
+	window   int64              // length of the next range
+	body     io.ReadCloser      // of the range under way; nil between two
+	end      int64              // of it
+	cuts     int                // since the last byte
+	keep     func(whole []byte) // takes all that was read, at the end; may be nil
+	kept     []byte
 }
 
 func (r *reader) Read(b []byte) (int, error) {
@@ -98,10 +110,7 @@ func (r *reader) Read(b []byte) (int, error) {
 			}
 		}
 		n, err := r.body.Read(b[:min(int64(len(b)), r.end-r.at)])
-		r.at += int64(n)
-		if n > 0 {
-			r.cuts = 0
-		}
+		r.took(b[:n])
 		if r.at == r.end || err != nil {
 			r.Close()
 		}
@@ -118,6 +127,21 @@ func (r *reader) Read(b []byte) (int, error) {
 		}
 	}
 	return 0, io.EOF
+}
+
+// took notes what was read.
+func (r *reader) took(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	r.at += int64(len(b))
+	r.cuts = 0
+	if r.keep == nil {
+		return
+	}
+	if r.kept = append(r.kept, b...); r.at == r.size {
+		r.keep(r.kept)
+	}
 }
 
 // next requests the next range.
