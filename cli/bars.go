@@ -16,11 +16,11 @@ import (
 	"lakefeed/producer"
 )
 
-// bars draws a bar for each source of known size that is being sent, and a line
+// bars draws a bar for each source of known size that is being sent, and two lines
 // with the totals below them. It draws no colours.
 type bars struct {
 	progress *mpb.Progress
-	total    *mpb.Bar
+	totals   []*mpb.Bar
 	now      atomic.Pointer[standing] // read by the goroutine that draws
 	sources  map[string]*bar
 }
@@ -45,26 +45,12 @@ func newBars(out io.Writer) *bars {
 	b.now.Store(&standing{})
 	b.progress = mpb.New(mpb.WithOutput(out), mpb.WithWidth(80), mpb.WithRefreshRate(b.every()), mpb.WithAutoRefresh())
 	// The totals stand last, whatever number of bars comes.
-	b.total = b.progress.New(1, mpb.NopStyle(), mpb.BarPriority(math.MaxInt32), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string {
-		return b.now.Load().line()
-	})))
+	for i, line := range []func(standing) string{standing.sent, func(s standing) string { return "  in the lake " + s.lake() }} {
+		b.totals = append(b.totals, b.progress.New(1, mpb.NopStyle(), mpb.BarPriority(math.MaxInt32-1+i), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string {
+			return line(*b.now.Load())
+		}))))
+	}
 	return b
-}
-
-// line is the totals in less than 80 columns, as long as the numbers allow.
-func (s *standing) line() string {
-	rate := int64(0)
-	if s.Seconds > 0 {
-		rate = int64(float64(s.Sent) / s.Seconds)
-	}
-	text := fmt.Sprintf("%3.0fs  %s sent (%s/s), %s in the lake", s.Seconds, countText(s.Sent), countText(rate), countText(s.Rows))
-	if s.Rescued > 0 {
-		text += ", " + countText(s.Rescued) + " rescued"
-	}
-	if s.Quarantined > 0 {
-		text += ", " + countText(s.Quarantined) + " quarantined"
-	}
-	return text
 }
 
 func (b *bars) every() time.Duration { return 200 * time.Millisecond }
@@ -113,6 +99,8 @@ func (b *bars) close(standing) {
 	for _, own := range b.sources {
 		own.Abort(true)
 	}
-	b.total.Abort(true)
+	for _, total := range b.totals {
+		total.Abort(true)
+	}
 	b.progress.Wait()
 }

@@ -28,9 +28,10 @@ type Globals struct {
 	Fault    string    `hidden:"" help:"Fail or die at a point, for tests." placeholder:"POINT:N:ACTION"`
 	Profile  string    `name:"cpu-profile" hidden:"" help:"Write a CPU profile to this file." placeholder:"FILE"`
 
-	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
+	commands map[string]bool // that there are
+	stdin    io.Reader
+	stdout   io.Writer
+	stderr   io.Writer
 }
 
 // Output is the flag of commands that print data.
@@ -119,6 +120,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	)
 	if err != nil {
 		panic(err) // the grammar above is wrong
+	}
+	c.commands = map[string]bool{}
+	for _, command := range parser.Model.Children {
+		c.commands[command.Name] = true
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}

@@ -147,6 +147,9 @@ type ingest struct {
 func (r *ingest) run(ctx context.Context, sources []producer.Source) error {
 	progress := r.Progress.start(r.g.stderr)
 	defer progress.stop()
+	if !r.Follow {
+		progress.expect(ctx, sources)
+	}
 	p := &producer.Producer{Config: producer.Config{
 		Client: r.conn.client, Topic: r.topic, Sources: sources, Exclusive: r.conn.embedded != nil, Follow: r.Follow, CSV: r.CSV.overrides(),
 		Events: progress.producer(), Log: r.g.logger(),

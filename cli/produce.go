@@ -51,6 +51,9 @@ func (c *produceCommand) Run(ctx context.Context, g *Globals) error {
 		return err
 	}
 	progress := c.Progress.start(g.stderr)
+	if !c.Follow {
+		progress.expect(ctx, sources)
+	}
 	p := &producer.Producer{Config: producer.Config{
 		Client: conn.client, Topic: topic, Sources: sources, Exclusive: conn.embedded != nil, Follow: c.Follow, CSV: c.overrides(),
 		HeadersEvery: c.Every, Events: progress.producer(), Log: g.logger(),

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,7 +35,10 @@ type view interface {
 type standing struct {
 	Seconds     float64 `json:"seconds"`
 	Sent        int64   `json:"rows_sent"`
-	BytesSent   int64   `json:"bytes_sent"` // of the sources
+	BytesSent   int64   `json:"bytes_sent"`            // of the sources, decompressed
+	BytesDone   int64   `json:"bytes_done"`            // of the sources as stored, with what was done before this run
+	BytesTotal  int64   `json:"bytes_total,omitempty"` // of the sources as stored, 0 where unknown
+	ETA         float64 `json:"eta_seconds,omitempty"` // until all are sent, 0 where unknown
 	Rows        int64   `json:"rows_committed"`
 	Quarantined int64   `json:"rows_quarantined"`
 	Rescued     int64   `json:"cells_rescued"`
@@ -47,8 +51,10 @@ type progress struct {
 	view   view
 	began  time.Time
 	now    standing
-	commit consumer.Commit // sums over all
-	reset  string          // log id of the last reset that was told
+	worked int64            // of BytesDone, what took this run's time
+	at     map[string]int64 // how far a source is that is being sent
+	commit consumer.Commit  // sums over all
+	reset  string           // log id of the last reset that was told
 	// conflicts has the streams of which rows came after their end.
 	conflicts map[schema.StreamID]bool
 
@@ -79,7 +85,7 @@ func (p Progress) view(out io.Writer) view {
 }
 
 func newProgress(v view) *progress {
-	p := &progress{view: v, began: time.Now(), done: make(chan struct{}), conflicts: map[schema.StreamID]bool{}}
+	p := &progress{view: v, began: time.Now(), at: map[string]int64{}, done: make(chan struct{}), conflicts: map[schema.StreamID]bool{}}
 	p.wait.Go(func() {
 		tick := time.NewTicker(v.every())
 		defer tick.Stop()
@@ -110,7 +116,62 @@ func (p *progress) stop() {
 func (p *progress) standing() standing {
 	p.now.Seconds = time.Since(p.began).Seconds()
 	p.now.Rows, p.now.Quarantined, p.now.Rescued = p.commit.Rows, p.commit.Quarantined, p.commit.Rescued
+	p.now.ETA = 0
+	if left := p.now.BytesTotal - p.now.BytesDone; left > 0 && p.worked > 0 {
+		p.now.ETA = p.now.Seconds * float64(left) / float64(p.worked)
+	}
 	return p.now
+}
+
+// expected is how many objects at most are listed to know how much there is to do.
+const expected = 20_000
+
+// expect finds out how many bytes the sources have, where that is known. What is
+// wrong with a source is told when it is sent.
+func (p *progress) expect(ctx context.Context, sources []producer.Source) {
+	total, n := int64(0), 0
+	for _, source := range sources {
+		for o, err := range source.Objects(ctx) {
+			if n++; err != nil || o.Size < 0 || n > expected {
+				return
+			}
+			total += o.Size
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now.BytesTotal = total
+}
+
+// advance counts what was sent of a source. The caller has the lock.
+func (p *progress) advance(s producer.SentInfo) {
+	p.now.Sent += s.Rows
+	p.now.BytesSent += s.Bytes
+	if s.Size < 0 {
+		return // offsets are not those of what is stored
+	}
+	before, begun := p.at[s.URI]
+	if !begun {
+		before = s.Offset - s.Bytes
+		p.now.BytesDone += before
+	}
+	p.at[s.URI] = s.Offset
+	p.now.BytesDone += s.Offset - before
+	p.worked += s.Offset - before
+}
+
+// pass counts what is left of a source that the run is done with. The caller has
+// the lock.
+func (p *progress) pass(uri string, size int64) {
+	at, begun := p.at[uri]
+	delete(p.at, uri)
+	if size < 0 {
+		return
+	}
+	p.now.BytesDone += size - at
+	if begun {
+		p.worked += size - at
+	}
 }
 
 // say shows one line of talk.
@@ -125,9 +186,13 @@ func (p *progress) producer() producer.Events {
 		Sent: func(s producer.SentInfo) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			p.now.Sent += s.Rows
-			p.now.BytesSent += s.Bytes
+			p.advance(s)
 			p.view.sent(s)
+		},
+		Passed: func(uri string, size int64) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.pass(uri, size)
 		},
 		Warning: func(w producer.Warning) { p.say("warning: %s: %s", objectName(w.URI), w.Message) },
 		Info:    func(w producer.Warning) { p.say("%s: %s", objectName(w.URI), w.Message) },
@@ -238,18 +303,49 @@ func (v *lineView) close(standing)         {}
 
 func (v *lineView) show(s standing) {
 	if !v.quiet {
-		fmt.Fprintf(v.out, "%4.0fs  sent %s, %s\n", s.Seconds, plural(s.Sent, "row"), s.lake())
+		fmt.Fprintf(v.out, "%s; in the lake %s\n", s.sent(), s.lake())
+	}
+}
+
+// sent says what was sent, how fast, and how long the rest will take.
+func (s standing) sent() string {
+	text := fmt.Sprintf("%4.0fs  sent %s, ", s.Seconds, plural(s.Sent, "row"))
+	if s.BytesTotal > 0 {
+		text += fmt.Sprintf("%s of %s", bytesText(s.BytesDone), bytesText(s.BytesTotal))
+	} else {
+		text += bytesText(s.BytesSent)
+	}
+	if s.Seconds > 0 {
+		text += fmt.Sprintf(" (%s/s)", bytesText(int64(float64(s.BytesSent)/s.Seconds)))
+	}
+	if s.ETA > 0 {
+		text += fmt.Sprintf(", %s left", roughly(s.ETA))
+	}
+	return text
+}
+
+// roughly is a time in one or two units.
+func roughly(seconds float64) string {
+	switch n := int64(seconds + 0.5); {
+	case n < 100:
+		return fmt.Sprintf("%ds", n)
+	case n < 100*60:
+		return fmt.Sprintf("%dm%02ds", n/60, n%60)
+	case n < 100*3600:
+		return fmt.Sprintf("%dh%02dm", n/3600, n/60%60)
+	default:
+		return fmt.Sprintf("%d days", n/86400)
 	}
 }
 
 // lake says what has come to the lake.
 func (s standing) lake() string {
-	text := "in the lake " + plural(s.Rows, "row")
+	text := plural(s.Rows, "row")
 	if s.Rescued > 0 {
-		text += ", " + plural(s.Rescued, "cell") + " rescued"
+		text += ", " + countText(s.Rescued) + " rescued"
 	}
 	if s.Quarantined > 0 {
-		text += ", " + plural(s.Quarantined, "row") + " quarantined"
+		text += ", " + countText(s.Quarantined) + " quarantined"
 	}
 	return text
 }

@@ -177,6 +177,9 @@ func (r *report) print(g *Globals, o Output) error {
 	}
 	if r.Rescued > 0 {
 		fmt.Fprintf(w, "  %s did not fit the type of their column: their text is in the column _rescued\n", plural(r.Rescued, "cell"))
+		if g.commands["rebuild"] {
+			fmt.Fprintf(w, "    to decide the types anew, from all rows: lakefeed rebuild %s --lake %s\n", r.Table, r.Lake)
+		}
 	}
 	if r.Quarantined > 0 {
 		fmt.Fprintf(w, "  %s could not become a record and are in the table %s__quarantine, with reason, source and line:\n", plural(r.Quarantined, "row"), r.Table)

@@ -74,6 +74,8 @@ func (p *percentFlag) UnmarshalText(text []byte) error {
 // bytesText is a size for people.
 func bytesText(n int64) string {
 	switch {
+	case n >= 1e12:
+		return fmt.Sprintf("%.1f TB", float64(n)/1e12)
 	case n >= 1e9:
 		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
 	case n >= 1e6:

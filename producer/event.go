@@ -9,6 +9,9 @@ type Events struct {
 	Rejected func(Rejected) // bytes could not be cut into a row
 	Warning  func(Warning)  // a person should know
 	Info     func(Warning)
+	// Passed is told that the run is done with an object, whatever became of it, and
+	// its size as it was listed. It is not told with Config.Follow.
+	Passed func(uri string, size int64)
 }
 
 // SentInfo is one acknowledged batch of rows.
@@ -35,6 +38,12 @@ type Warning struct{ URI, Message string }
 func (e *Events) sent(s SentInfo) {
 	if e.Sent != nil {
 		e.Sent(s)
+	}
+}
+
+func (e *Events) passed(uri string, size int64) {
+	if e.Passed != nil {
+		e.Passed(uri, size)
 	}
 }
 

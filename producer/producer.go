@@ -214,6 +214,9 @@ func (p *Producer) pass(ctx context.Context) (held bool, err error) {
 					mu.Unlock()
 					return nil
 				}
+				if !p.Follow {
+					p.Events.passed(o.URI, o.Size)
+				}
 				return err
 			})
 		}
