@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,10 +10,11 @@ import (
 )
 
 type produceCommand struct {
-	Sources []string `arg:"" name:"source" help:"A CSV file, a folder, a glob, s3://bucket with a prefix, key or glob, or - for standard input; plain, gzip or zstd."`
+	Sources []string `arg:"" optional:"" name:"source" help:"A CSV file, a folder, a glob, s3://bucket with a prefix, key or glob, or - for standard input; plain, gzip or zstd."`
 	Follow  bool     `help:"Go on until interrupted."`
 	DryRun  bool     `help:"Send nothing: print the rows that would be sent as RFC 4180 CSV, header first."`
 	Every   bool     `name:"headers-every-message" help:"Write the row's headers on every message, for readers of other makes."`
+	Abandon string   `help:"Send nothing, and write the end of a stream whose producer never comes back, by its id or the URI of its object: the lake then waits for no more rows of it. Needs --topic." placeholder:"STREAM"`
 	Feed
 	Kafka `embed:""`
 	Lake
@@ -22,6 +24,12 @@ type produceCommand struct {
 }
 
 func (c *produceCommand) Run(ctx context.Context, g *Globals) error {
+	switch {
+	case c.Abandon != "":
+		return c.abandon(ctx, g)
+	case len(c.Sources) == 0:
+		return &usageError{"name a source: a file, a folder, a glob, s3://bucket/prefix, or - for standard input"}
+	}
 	sources, err := c.sources(ctx, g, c.Sources)
 	if err != nil {
 		return err
@@ -78,4 +86,41 @@ func (c *produceCommand) Run(ctx context.Context, g *Globals) error {
 		return context.Canceled
 	}
 	return r.failure()
+}
+
+// abandon ends a stream whose producer never comes back.
+func (c *produceCommand) abandon(ctx context.Context, g *Globals) error {
+	c.Topic = cmp.Or(c.Topic, c.Feed.Table)
+	switch {
+	case len(c.Sources) > 0:
+		return &usageError{"--abandon takes no sources: the stream alone is ended"}
+	case c.Topic == "":
+		return &usageError{"name the topic that the stream is in: --topic NAME"}
+	}
+	if err := checkTopic(c.Topic); err != nil {
+		return err
+	}
+	conn, err := c.connect(g, c.Lake.Lake)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	topic, err := conn.client.Topic(ctx, c.Topic)
+	if err != nil {
+		return err
+	}
+	a, err := producer.Abandon(ctx, producer.Config{Client: conn.client, Topic: topic, Exclusive: conn.embedded != nil, Log: g.logger()}, c.Abandon)
+	switch {
+	case errors.Is(err, producer.ErrAbandon):
+		return &usageError{err.Error()}
+	case err != nil:
+		return err
+	case c.json():
+		return writeJSON(g.stdout, a)
+	case a.Already:
+		fmt.Fprintf(g.stdout, "stream %s of %s had its end already: %s, %s\n", a.Stream, objectName(a.URI), plural(a.Rows, "row"), a.Status)
+	default:
+		fmt.Fprintf(g.stdout, "stream %s of %s was ended behind %s: %s\n", a.Stream, objectName(a.URI), plural(a.Rows, "row"), a.Status)
+	}
+	return nil
 }

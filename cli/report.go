@@ -15,6 +15,7 @@ import (
 	"text/tabwriter"
 
 	"lakefeed/producer"
+	"lakefeed/schema"
 	"lakefeed/sink"
 )
 
@@ -47,6 +48,7 @@ type report struct {
 type object struct {
 	URI     string `json:"uri"`
 	Version string `json:"version,omitempty"`
+	Stream  string `json:"stream,omitempty"`
 	Status  string `json:"status"` // sent, already, changed, failed …
 	Rows    int64  `json:"rows"`
 	Sent    int64  `json:"rows_sent"`
@@ -84,7 +86,10 @@ func newReport(table, lake string) *report { return &report{Table: table, Lake: 
 func (r *report) sources(s producer.Summary) {
 	for _, o := range s.Objects {
 		out := object{URI: o.URI, Version: o.Version, Status: o.Status, Rows: o.Rows, Sent: o.Sent, Rejects: o.Rejects}
-		if o.Already {
+		if o.Stream != (schema.StreamID{}) {
+			out.Stream = o.Stream.String()
+		}
+		if o.Already && o.Status != producer.Abandoned {
 			out.Status = "already sent"
 		}
 		switch {

@@ -181,6 +181,9 @@ func (p *Producer) already(ctx context.Context, o Object, d decision, summary *O
 	if o.Once && summary.Already {
 		p.Events.warn(o.URI, "this stream was sent to its end before: standard input was not read; give other rows another --stream NAME")
 	}
+	if prior.Status == Abandoned && summary.Already {
+		p.Events.warn(o.URI, fmt.Sprintf("it was abandoned (produce --abandon) behind %d rows, and no more of it is sent: to take all of its rows in again give it another name (--source-name URI)", prior.Rows))
+	}
 	if d.touched { // so that the next run need not compare it again
 		now := *prior
 		now.look = o.look()
@@ -395,7 +398,7 @@ func (s *sender) cut(ctx context.Context, prior *progress, resumed bool) error {
 		return err
 	}
 	s.acked = from
-	return s.endAs(ctx, found)
+	return s.endAs(ctx, found, Changed)
 }
 
 // endBefore sends the end of a stream whose object was replaced before it had
@@ -426,7 +429,7 @@ func (p *Producer) endBefore(ctx context.Context, o Object, d decision) error {
 	if err != nil || s.acked.Rows+found.rows == 0 {
 		return err
 	}
-	return s.endAs(ctx, found)
+	return s.endAs(ctx, found, Changed)
 }
 
 // resend sends the rows of earlier versions that this one goes on from, where

@@ -95,6 +95,15 @@ type ObjectSummary struct {
 
 // Validate fills in the defaults and reports every fault at once.
 func (c *Config) Validate() error {
+	err := c.validate()
+	if len(c.Sources) == 0 {
+		err = errors.Join(err, errors.New("producer: Sources is empty: there is nothing to send"))
+	}
+	return err
+}
+
+// validate leaves the sources out.
+func (c *Config) validate() error {
 	var errs []error
 	fault := func(broken bool, format string, args ...any) {
 		if broken {
@@ -104,7 +113,6 @@ func (c *Config) Validate() error {
 	fault(c.Client == nil, "Client is required")
 	fault(c.Topic.Name == "", "Topic is required: look it up with Client.Topic or Client.EnsureTopic")
 	fault(c.Topic.Name != "" && c.Topic.Partitions < 1, "Topic %s has %d topic partitions and needs one at least", c.Topic.Name, c.Topic.Partitions)
-	fault(len(c.Sources) == 0, "Sources is empty: there is nothing to send")
 	fault(c.BatchBytes < 0, "BatchBytes is %d and must not be negative", c.BatchBytes)
 	fault(c.BatchRows < 0, "BatchRows is %d and must not be negative", c.BatchRows)
 	fault(c.MaxRecord < 0, "MaxRecord is %d and must not be negative", c.MaxRecord)
@@ -131,10 +139,7 @@ func (p *Producer) Run(ctx context.Context) (Summary, error) {
 	if err := p.Validate(); err != nil {
 		return Summary{}, err
 	}
-	p.lanes = make([]sync.Mutex, p.Topic.Partitions)
-	p.files, p.own, p.told = map[string]*ObjectSummary{}, map[schema.StreamID]bool{}, map[string]bool{}
-	p.quiet, p.following = map[string]quiet{}, map[string]*followed{}
-	p.visits = make([]visit, len(p.Sources))
+	p.begin()
 	ledger, err := openLedger(ctx, p.Client, p.Topic, p.Now)
 	if err != nil {
 		return Summary{}, err
@@ -142,6 +147,13 @@ func (p *Producer) Run(ctx context.Context) (Summary, error) {
 	p.ledger = ledger
 	err = p.passes(ctx)
 	return p.summary(), errors.Join(err, p.release(ctx, err))
+}
+
+func (p *Producer) begin() {
+	p.lanes = make([]sync.Mutex, p.Topic.Partitions)
+	p.files, p.own, p.told = map[string]*ObjectSummary{}, map[schema.StreamID]bool{}, map[string]bool{}
+	p.quiet, p.following = map[string]quiet{}, map[string]*followed{}
+	p.visits = make([]visit, len(p.Sources))
 }
 
 // passes goes through the sources until nothing is left to send; with Follow

@@ -249,7 +249,7 @@ func (s *sender) catchUp(ctx context.Context) error {
 	if sum != found.sum || s.row != s.acked.Rows+found.rows {
 		s.p.Events.warn(s.object.URI, "rows that were sent of it are not in it any more: they stay in the table, and the file is sent from there on as a new version")
 		s.row, s.sum = s.acked.Rows, before
-		return s.endAs(ctx, found)
+		return s.endAs(ctx, found, Changed)
 	}
 	s.sum.Add(sum.Hi, sum.Lo)
 	s.acked, s.acked.Next = s.snapshot(), found.next
@@ -260,9 +260,9 @@ func (s *sender) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// endAs ends the stream of an object that is another by now, behind what the
-// topic has of it.
-func (s *sender) endAs(ctx context.Context, found beyond) error {
+// endAs ends a stream whose other rows do not come any more, behind what the topic
+// has of it.
+func (s *sender) endAs(ctx context.Context, found beyond, status string) error {
 	sum, err := schema.ParseSum128(s.acked.Sum)
 	if err != nil {
 		return fmt.Errorf("progress of stream %s: %w", s.stream, err)
@@ -274,7 +274,7 @@ func (s *sender) endAs(ctx context.Context, found beyond) error {
 	if found.end != nil {
 		return s.done(ctx, *found.end)
 	}
-	return s.end(ctx, Changed)
+	return s.end(ctx, status)
 }
 
 func (s *sender) rows(ctx context.Context) error {

@@ -92,6 +92,9 @@ func (l *ledger) decideContent(ctx context.Context, o Object) (decision, error) 
 	case !compared.same:
 		next.warning = fmt.Sprintf("its first %d bytes are not those that were sent: it is sent again as a new version, and the rows of the earlier one stay in the table", p.Hashed)
 		return next, nil
+	case p.Done && p.Status == Abandoned:
+		same.already = sent
+		return same, nil
 	case compared.more && p.Unended && !compared.lineEnd:
 		next.warning = "its last line went on: the row that was sent of it is not the row it is now, so the file is sent again as a new version, and the rows of the earlier one stay in the table"
 		return next, nil

@@ -36,6 +36,44 @@ func TestProduceThenConsume(t *testing.T) {
 	readTable(t, lake, "copy").eachOnce(t, "id", 1000)
 }
 
+// A stream whose producer never comes back is given its end by hand.
+func TestAbandon(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	lake, kafka, source := filepath.Join(dir, "lake"), filepath.Join(dir, "kafka"), filepath.Join(dir, "rows.csv")
+	const rows = 50_000
+	writeFile(t, source, rowsHeader+rowsCSV(0, rows))
+	if r := run(t, "produce", source, "--kafka-dir", kafka, "--fault", "batch-sent:3:kill"); r.code != -1 {
+		t.Fatalf("it was not killed: %v", r)
+	}
+	abandon := []string{"produce", "--abandon", "file://" + source, "--topic", "rows", "--kafka-dir", kafka}
+	if r := ok(t, abandon...); !strings.Contains(r.stdout, "was ended behind 30,000 rows: abandoned") {
+		t.Errorf("abandon: %v", r)
+	}
+	if r := ok(t, append(abandon, "-o", "json")...); !strings.Contains(r.stdout, `"already_ended": true`) || !strings.Contains(r.stdout, `"rows": 30000`) {
+		t.Errorf("abandon again: %v", r)
+	}
+	if r := ok(t, "produce", source, "--kafka-dir", kafka); !strings.Contains(r.stderr, "it was abandoned") || !strings.Contains(r.stdout, "sent 0 rows") {
+		t.Errorf("the source is back: %v", r)
+	}
+	ok(t, "consume", "--drain", "--table", "rows", "--kafka-dir", kafka, "--lake", lake)
+	readTable(t, lake, "rows").eachOnce(t, "id", 30_000)
+	if s := parse(t, ok(t, "produce", source, "--topic", "rows", "--kafka-dir", kafka, "--source-name", "again:", "-o", "json")); s.Sent != rows {
+		t.Errorf("under another name: %+v", s)
+	}
+	for what, args := range map[string][]string{
+		"no topic":        {"produce", "--abandon", "x", "--kafka-dir", kafka},
+		"a source, too":   {"produce", source, "--abandon", "x", "--kafka-dir", kafka},
+		"unknown stream":  {"produce", "--abandon", "0123456789abcdef", "--topic", "rows", "--kafka-dir", kafka},
+		"no source":       {"produce", "--kafka-dir", kafka},
+		"topic not there": {"produce", "--abandon", "x", "--topic", "none", "--kafka-dir", kafka},
+	} {
+		if r := run(t, args...); r.code == 0 || r.code == 1 && what != "topic not there" || r.stderr == "" {
+			t.Errorf("%s: %v", what, r)
+		}
+	}
+}
+
 // The embedded Kafka's folder is one process's at a time.
 func TestKafkaFolderIsLocked(t *testing.T) {
 	t.Parallel()
