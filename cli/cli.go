@@ -59,6 +59,8 @@ type commands struct {
 	Sniff    sniffCommand     `cmd:"" help:"Show what a CSV file's dialect, header and types are found to be."`
 	Schema   schemaCommands   `cmd:"" help:"Show a table's schema, or its DDL for Athena."`
 	Register registerCommand  `cmd:"" help:"Make a table's catalog again from the lake: in Glue, or the catalog file."`
+	Audit    auditCommand     `cmd:"" help:"Prove that a table has each row of its sources once."`
+	Files    filesCommand     `cmd:"" help:"List the files of a state of a table, for other readers."`
 	Version  kong.VersionFlag `help:"Print the version."`
 }
 

@@ -56,13 +56,17 @@ func exitCode(err error) int {
 		delivery   *broker.DeliveryError
 		chain      *sink.ChainError
 		conflict   *conflictError
+		audit      *auditError
+		position   *sink.PositionError
 		errno      syscall.Errno
 	)
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &shape), errors.As(err, &topic), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig):
+	case errors.As(err, &usage), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig):
 		return exitUsage
+	case errors.As(err, &audit):
+		return exitAudit
 	case errors.As(err, &quarantine):
 		return exitQuarantine
 	case errors.As(err, &log), errors.As(err, &lost), errors.As(err, &chain), errors.As(err, &conflict), errors.Is(err, embedded.ErrDamaged):

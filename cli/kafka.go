@@ -35,11 +35,8 @@ type connection struct {
 func (k *Kafka) connect(g *Globals, lake string) (*connection, error) {
 	settings := broker.Settings{Brokers: k.Brokers, ClientID: "lakefeed", Properties: k.Kafka}
 	c := &connection{}
-	if len(k.Brokers) == 0 && len(k.Kafka) == 0 {
-		dir := k.KafkaDir
-		if dir == "" {
-			dir = filepath.Join(lake, "_lakefeed", "kafka")
-		}
+	if k.embeddedLog() {
+		dir := k.kafkaDir(lake)
 		b, err := embedded.Start(embedded.Config{Dir: dir})
 		if err != nil {
 			return nil, err
@@ -59,6 +56,18 @@ func (k *Kafka) connect(g *Globals, lake string) (*connection, error) {
 	}
 	c.client = client
 	return c, nil
+}
+
+// embeddedLog says that no brokers are named, so that the Kafka is one in this
+// process.
+func (k *Kafka) embeddedLog() bool { return len(k.Brokers) == 0 && len(k.Kafka) == 0 }
+
+// kafkaDir is the folder of the embedded Kafka's log.
+func (k *Kafka) kafkaDir(lake string) string {
+	if k.KafkaDir != "" {
+		return k.KafkaDir
+	}
+	return filepath.Join(lake, "_lakefeed", "kafka")
 }
 
 func (c *connection) Close() error {

@@ -91,9 +91,7 @@ func (w *worker) repair(ctx context.Context, lost *sink.LostError) error {
 	if err := w.checkTopic(ctx); err != nil {
 		return err
 	}
-	records := w.batch.records()
-	records.Log, records.To = lost.Rows.Log, w.position
-	done, err := w.writer.Repair(ctx, draft, records)
+	done, err := w.writer.Repair(ctx, draft, w.remade(lost.Rows))
 	var again *sink.LostError
 	if errors.As(err, &again) && again.Reason == nil {
 		return nil // decided, and its own files are lost: they are made by the next repair
@@ -107,6 +105,14 @@ func (w *worker) repair(ctx context.Context, lost *sink.LostError) error {
 // remake takes the messages of a record into a draft and into the batch, typed as
 // they were then.
 func (w *worker) remake(ctx context.Context, draft *sink.Draft, rows *sink.Record) error {
+	if err := w.prepare(ctx, rows); err != nil {
+		return err
+	}
+	return w.reread(ctx, draft, rows, func(m *broker.Message) error { return w.message(ctx, m) })
+}
+
+// prepare empties the batch for rows typed as those of a record.
+func (w *worker) prepare(ctx context.Context, rows *sink.Record) error {
 	w.batch.reset(nil)
 	if rows.Schema > 0 {
 		typed, err := w.c.Table.Schemas().Get(ctx, rows.Schema)
@@ -115,6 +121,19 @@ func (w *worker) remake(ctx context.Context, draft *sink.Draft, rows *sink.Recor
 		}
 		w.batch.reset(typed)
 	}
+	return nil
+}
+
+// remade is the batch that was made again for a record.
+func (w *worker) remade(rows *sink.Record) *sink.Records {
+	records := w.batch.records()
+	records.Log, records.To = rows.Log, w.position
+	return records
+}
+
+// reread reads the messages of a record again, for a draft that begins where the
+// record does, and gives each to take.
+func (w *worker) reread(ctx context.Context, draft *sink.Draft, rows *sink.Record, take func(*broker.Message) error) error {
 	w.log, w.draft, w.position, w.origin = rows.Log, draft, firstRead(rows), origin{}
 	if w.position > rows.From {
 		draft.Skip(rows.From, w.position, sink.SkipRetention)
@@ -131,7 +150,7 @@ func (w *worker) remake(ctx context.Context, draft *sink.Draft, rows *sink.Recor
 			if m.Offset >= rows.To {
 				break
 			}
-			if err := w.message(ctx, &m); err != nil {
+			if err := take(&m); err != nil {
 				return fmt.Errorf("offset %d: %w", m.Offset, err)
 			}
 			w.position = m.Offset + 1

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"slices"
 
 	"lakefeed/schema"
 )
@@ -146,6 +145,16 @@ func (t *Table) decodeRecord(b []byte, partition int, seq int64) (*Record, error
 	return r, nil
 }
 
+// readable reads one record, nil when it is not there or damaged.
+func (t *Table) readable(ctx context.Context, partition int, seq int64) (*Record, error) {
+	r, err := t.record(ctx, partition, seq)
+	var broken *ChainError
+	if errors.Is(err, ErrNotExist) || errors.As(err, &broken) {
+		return nil, nil
+	}
+	return r, err
+}
+
 // hasRecord says whether there is a record under a number.
 func (t *Table) hasRecord(ctx context.Context, partition int, seq int64) (bool, error) {
 	_, err := t.store.Stat(ctx, t.recordKey(partition, seq))
@@ -176,36 +185,15 @@ func (t *Table) ReadChain(ctx context.Context, partition int) iter.Seq2[Record, 
 // may not be visible yet.
 func (t *Table) Files(ctx context.Context, partition int) iter.Seq2[File, error] {
 	return func(yield func(File, error) bool) {
-		var held []File // of the last record, which the next may repair
-		for r, err := range t.records(ctx, partition, link{seq: -1}) {
+		for b, err := range t.settled(ctx, partition, math.MaxInt64) {
 			if err != nil {
 				yield(File{}, err)
 				return
 			}
-			switch r.Kind {
-			case KindRedirect:
-				yield(File{}, &KindError{Key: t.recordKey(partition, r.Seq), Kind: string(r.Kind)})
-				return
-			case KindRepair:
-				for i := range held {
-					if f, ok := r.Replaces[held[i].Key]; ok {
-						held[i] = f
-					}
-				}
-				continue
-			case KindGap:
-				held = slices.DeleteFunc(held, func(f File) bool { return slices.Contains(r.Lost, f.Key) })
-			}
-			for _, f := range held {
+			for _, f := range b.files {
 				if !yield(f, nil) {
 					return
 				}
-			}
-			held = r.Files
-		}
-		for _, f := range held {
-			if !yield(f, nil) {
-				return
 			}
 		}
 	}

@@ -108,14 +108,18 @@ func (t *Table) newestCheckpoint(ctx context.Context, partition int, until stop,
 // be read, or to its beginning.
 func (c *Chain) loadCheckpoint(ctx context.Context, until stop) error {
 	found, err := c.table.newestCheckpoint(ctx, c.partition, until, func(k *checkpointObject) error { return c.restore(ctx, k) })
-	if err != nil || found {
-		return err
+	if err == nil && !found {
+		c.reset()
 	}
+	return err
+}
+
+// reset sets the chain to before its first record.
+func (c *Chain) reset() {
 	c.state = State{Seq: -1, To: -1}
 	c.live = make(map[schema.StreamID]*stream)
 	c.skipped = make(map[string]int64)
 	c.segments, c.registered, c.checkpointed, c.union = nil, 0, -1, false
-	return nil
 }
 
 // errDamaged marks what is there but is not what it should be.

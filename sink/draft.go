@@ -60,6 +60,9 @@ func (d *Draft) From() int64 { return max(d.base.to, 0) }
 // Duplicates is how many rows were seen before.
 func (d *Draft) Duplicates() int64 { return d.repeated }
 
+// Taken is how many rows and ends the draft has taken.
+func (d *Draft) Taken() (rows, ends int64) { return d.accepted, d.ends }
+
 // Row says what a row is to the chain, and takes it into the draft when it is
 // fresh. Offsets of other rows are for Skip. An error means that nothing more can
 // be taken.

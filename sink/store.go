@@ -48,6 +48,14 @@ type Store interface {
 	String() string
 }
 
+// StagedLister is a Store that can tell what is staged in it. Without it an audit
+// cannot tell a file that is about to become visible from one that is gone.
+type StagedLister interface {
+	// ListStaged gives the bodies that are staged for a table's files, in any order.
+	// Key and ETag may be unknown, and then are empty; Upload is as Stage gave it.
+	ListStaged(ctx context.Context, table string) iter.Seq2[Staged, error]
+}
+
 // Object is a visible object of a Store.
 type Object struct {
 	Key      string

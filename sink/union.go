@@ -33,6 +33,12 @@ func (c *Chain) takeOver(ctx context.Context, reset int64) error {
 	if err != nil {
 		return err
 	}
+	c.know(u)
+	return nil
+}
+
+// know makes a union all that the chain has seen.
+func (c *Chain) know(u *unionObject) {
 	c.live = make(map[schema.StreamID]*stream, len(u.Streams))
 	for _, s := range u.Streams {
 		c.live[s.ID] = streamOf(s)
@@ -41,7 +47,6 @@ func (c *Chain) takeOver(ctx context.Context, reset int64) error {
 	if u.Segment != nil {
 		c.segments = []segment{u.segment}
 	}
-	return nil
 }
 
 // union gives what all chains had seen at a reset. There is one only behind the

@@ -43,7 +43,7 @@ func Verify(r io.ReaderAt, size int64, want Encoded, deep bool) error {
 	if !deep {
 		return nil
 	}
-	n, sum, err := cellHashes(f)
+	n, sum, err := cellHashes(f, nil)
 	switch {
 	case err != nil:
 		return fmt.Errorf("verify file: %w", err)
@@ -117,7 +117,7 @@ func verifyOffsets(m *format.FileMetaData, size int64) error {
 func CellHashes(r io.ReaderAt, size int64) (rows int64, sum schema.Sum128, err error) {
 	f, err := openParquet(r, size)
 	if err == nil {
-		rows, sum, err = cellHashes(f)
+		rows, sum, err = cellHashes(f, nil)
 	}
 	if err != nil {
 		return 0, schema.Sum128{}, fmt.Errorf("hash file: %w", err)
@@ -125,7 +125,10 @@ func CellHashes(r io.ReaderAt, size int64) (rows int64, sum schema.Sum128, err e
 	return rows, sum, nil
 }
 
-func cellHashes(f *parquet.File) (rows int64, total schema.Sum128, err error) {
+// cellHashes gives each value that is not null and no rescued one to observe,
+// which may be nil, with the index of its column. The value's bytes are valid only
+// in the call.
+func cellHashes(f *parquet.File, observe func(column int, v parquet.Value)) (rows int64, total schema.Sum128, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("read values: %v", p)
@@ -151,7 +154,7 @@ func cellHashes(f *parquet.File) (rows int64, total schema.Sum128, err error) {
 				}
 				continue
 			}
-			if err := hashColumn(column, chunks[column.Index()], sums); err != nil {
+			if err := hashColumn(column, chunks[column.Index()], sums, observe); err != nil {
 				return 0, total, fmt.Errorf("read column %s: %w", column.Name(), err)
 			}
 		}
@@ -207,7 +210,7 @@ func fileKind(t parquet.Type) (string, error) {
 	return "", fmt.Errorf("type %s is none that lakefeed writes", t)
 }
 
-func hashColumn(column *parquet.Column, chunk parquet.ColumnChunk, sums []schema.Sum128) error {
+func hashColumn(column *parquet.Column, chunk parquet.ColumnChunk, sums []schema.Sum128, observe func(int, parquet.Value)) error {
 	kind, err := fileKind(column.Type())
 	if err != nil {
 		return err
@@ -223,6 +226,9 @@ func hashColumn(column *parquet.Column, chunk parquet.ColumnChunk, sums []schema
 		row++
 		if v.IsNull() {
 			return nil
+		}
+		if observe != nil {
+			observe(column.Index(), v)
 		}
 		value := number[:8]
 		switch v.Kind() {

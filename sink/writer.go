@@ -83,10 +83,24 @@ func (w *Writer) commit(ctx context.Context, d *Draft, r *Records, decide func(c
 // stage writes and stages all files of the batch. On an error it gives those
 // that are staged.
 func (w *Writer) stage(ctx context.Context, d *Draft, r *Records) (files []File, err error) {
+	err = w.encode(d, r, func(table string, g *group, n int, made Encoded) error {
+		file, err := w.put(ctx, table, d, r, made, g.values, n)
+		if err != nil {
+			return err
+		}
+		files = append(files, file)
+		return fault.At(ctx, fault.FileStaged)
+	})
+	return files, err
+}
+
+// encode writes one file after the other of the batch into the writer's body, and
+// gives each to use, with its number.
+func (w *Writer) encode(d *Draft, r *Records, use func(table string, g *group, n int, made Encoded) error) error {
 	if w.partitioner == nil {
 		columns, err := parsePartitionBy(w.Table.Shape().PartitionBy)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		w.partitioner = &partitioner{columns: columns}
 	}
@@ -109,15 +123,10 @@ func (w *Writer) stage(ctx context.Context, d *Draft, r *Records) (files []File,
 			w.body.Reset()
 			made, err := w.encoder.Encode(&w.body, spec, g.rows)
 			if err != nil {
-				return files, fmt.Errorf("encode rows of %s: %w", PartitionPath(g.values), err)
+				return fmt.Errorf("encode rows of %s: %w", PartitionPath(g.values), err)
 			}
-			file, err := w.put(ctx, Main, d, r, made, g.values, n)
-			if err != nil {
-				return files, err
-			}
-			files = append(files, file)
-			if err := fault.At(ctx, fault.FileStaged); err != nil {
-				return files, err
+			if err := use(Main, g, n, made); err != nil {
+				return err
 			}
 		}
 	}
@@ -125,15 +134,11 @@ func (w *Writer) stage(ctx context.Context, d *Draft, r *Records) (files []File,
 		w.body.Reset()
 		made, err := w.encoder.EncodeQuarantine(&w.body, r.Quarantine, r.QuarantineIDs, w.meta(d, r))
 		if err != nil {
-			return files, fmt.Errorf("encode quarantined rows: %w", err)
+			return fmt.Errorf("encode quarantined rows: %w", err)
 		}
-		file, err := w.put(ctx, Quarantine, d, r, made, nil, 0)
-		if err != nil {
-			return files, err
-		}
-		files = append(files, file)
+		return use(Quarantine, &group{}, 0, made)
 	}
-	return files, nil
+	return nil
 }
 
 // put checks the file that was just encoded and stages it.

@@ -39,6 +39,9 @@ import (
 //	spoil FOLDER             flip a bit in the largest file below
 //	clobber FOLDER           make every file below a half of what it was
 //
+// After each ingest that exits with 0 the lake is audited, which must exit with 0 too,
+// or with what the script has set as AUDIT.
+//
 // What it says when CODE is not 0 is in testdata/errors.golden.
 func TestScripts(t *testing.T) {
 	said := loadGoldens(t, filepath.Join("testdata", "errors.golden"))
@@ -120,6 +123,9 @@ func TestScripts(t *testing.T) {
 func runScripted(ts *testscript.TestScript, said *goldens, args []string) {
 	err := ts.Exec(binary, args[1:]...)
 	judge(ts, said, args[0], err, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	if args[0] == "0" && args[1] == "ingest" {
+		auditScripted(ts)
+	}
 }
 
 // runUnprivileged does so without root's rights, which ts.Exec does not take away.
@@ -150,6 +156,27 @@ func judge(ts *testscript.TestScript, said *goldens, want string, err error, std
 	}
 	if code != 0 {
 		said.check(ts, stderr)
+	}
+}
+
+// auditScripted audits all tables of ./lake, as deeply as there is a log for it.
+func auditScripted(ts *testscript.TestScript) {
+	tables, err := filepath.Glob(ts.MkAbs("lake/_lakefeed/*/table.json"))
+	ts.Check(err)
+	want := 0
+	if text := ts.Getenv("AUDIT"); text != "" {
+		want = number(ts, text)
+	}
+	for _, table := range tables {
+		args := []string{"audit", filepath.Base(filepath.Dir(table)), "--lake", ts.MkAbs("lake")}
+		if exists(ts.MkAbs("lake/_lakefeed/kafka")) {
+			args = append(args, "--deep")
+		}
+		cmd := exec.Command(binary, args...)
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != want {
+			ts.Fatalf("lakefeed %s: %v, want exit %d\n%s", strings.Join(args, " "), err, want, out)
+		}
 	}
 }
 

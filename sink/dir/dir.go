@@ -20,7 +20,10 @@ import (
 	"lakefeed/sink"
 )
 
-var _ sink.Store = (*Store)(nil)
+var (
+	_ sink.Store        = (*Store)(nil)
+	_ sink.StagedLister = (*Store)(nil)
+)
 
 // Store is a lake in a folder. Several processes may use one folder at once.
 //

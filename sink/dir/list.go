@@ -32,6 +32,34 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[sink.O
 	}
 }
 
+// ListStaged lists the folder of a table's staged files. Their names do not have
+// the whole key.
+func (s *Store) ListStaged(ctx context.Context, table string) iter.Seq2[sink.Staged, error] {
+	return func(yield func(sink.Staged, error) bool) {
+		folder := sink.Root + "/" + table + "/" + stagedDir
+		entries, err := os.ReadDir(filepath.Join(s.root, filepath.FromSlash(folder)))
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			yield(sink.Staged{}, fmt.Errorf("list %s in %s: %w", folder, s, err))
+			return
+		}
+		for _, e := range entries {
+			info, err := e.Info()
+			if err != nil || !info.Mode().IsRegular() {
+				continue // published or discarded since
+			}
+			if !yield(sink.Staged{Upload: folder + "/" + e.Name(), Size: info.Size(), At: info.ModTime().UTC()}, nil) {
+				return
+			}
+		}
+	}
+}
+
 type lister struct {
 	store         *Store
 	prefix, after string

@@ -16,7 +16,10 @@ import (
 	"lakefeed/sink"
 )
 
-var _ sink.Store = (*Store)(nil)
+var (
+	_ sink.Store        = (*Store)(nil)
+	_ sink.StagedLister = (*Store)(nil)
+)
 
 // Store is a lake in memory. Whoever has the pointer is a process with access to
 // it; a crash of a process leaves it as it is. The zero value is empty and ready.
@@ -126,6 +129,29 @@ func (s *Store) Discard(ctx context.Context, staged sink.Staged) error {
 	defer s.mu.Unlock()
 	delete(s.uploads, staged.Upload)
 	return nil
+}
+
+// ListStaged gives the uploads of a table's files.
+func (s *Store) ListStaged(ctx context.Context, table string) iter.Seq2[sink.Staged, error] {
+	return func(yield func(sink.Staged, error) bool) {
+		if err := ctx.Err(); err != nil {
+			yield(sink.Staged{}, fmt.Errorf("list staged files of %s: %w", table, err))
+			return
+		}
+		s.mu.Lock()
+		var found []sink.Staged
+		for id, u := range s.uploads {
+			if top, _, _ := strings.Cut(u.key, "/"); sink.TableOfFolder(top) == table {
+				found = append(found, sink.Staged{Key: u.key, Upload: id, Size: int64(len(u.body))})
+			}
+		}
+		s.mu.Unlock()
+		for _, staged := range found {
+			if !yield(staged, nil) {
+				return
+			}
+		}
+	}
 }
 
 // IsStaged says whether a staged body is still there, unpublished.
