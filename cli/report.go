@@ -39,6 +39,7 @@ type report struct {
 	Total   *total         `json:"total,omitempty"`
 	Columns []reportColumn `json:"columns,omitempty"`
 	Version int64          `json:"schema_version,omitempty"`
+	State   string         `json:"state,omitempty"` // which lakefeed files --at takes
 	Query   string         `json:"query,omitempty"`
 
 	Warnings []string `json:"warnings,omitempty"`
@@ -153,6 +154,11 @@ func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Ca
 	r.Topic = table.Topic()
 	r.Total = &total{Rows: catalog.Rows, Files: int(catalog.Files), Bytes: catalog.Bytes, Partitions: len(catalog.Partitions)}
 	r.Version = catalog.SchemaVersion
+	position, err := table.Position(ctx)
+	if err != nil {
+		return err
+	}
+	r.State = position.String()
 	for _, c := range catalog.Columns {
 		r.Columns = append(r.Columns, reportColumn{c.Name, c.Type})
 	}
@@ -197,7 +203,7 @@ func (r *report) print(g *Globals, o Output) error {
 		if r.Total.Partitions > 1 {
 			fmt.Fprintf(w, ", %s", plural(int64(r.Total.Partitions), "partition"))
 		}
-		fmt.Fprintf(w, "; schema version %d:\n", r.Version)
+		fmt.Fprintf(w, "; state %s, schema version %d:\n", r.State, r.Version)
 		tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, c := range r.Columns {
 			fmt.Fprintf(tab, "  %s\t%s\n", c.Name, c.Type)
