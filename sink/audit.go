@@ -498,7 +498,10 @@ func (a *auditRun) absent(ctx context.Context, partition int, r *Record, f File,
 		a.Report.Add(found)
 		return nil
 	}
-	staged, err := a.isStaged(ctx, f.Staged)
+	staged, err := false, error(nil)
+	if finder, ok := a.Table.store.(StagedFinder); ok {
+		staged, err = finder.FindStaged(ctx, f.Staged)
+	}
 	if err != nil {
 		return err
 	}
@@ -520,23 +523,6 @@ func (a *auditRun) absent(ctx context.Context, partition int, r *Record, f File,
 	found.Do += "; as it is of the chain's last record, a consumer that runs makes it again from the topic, if that has its offsets"
 	a.Report.Add(found)
 	return nil
-}
-
-// isStaged says whether a body is staged still.
-func (a *auditRun) isStaged(ctx context.Context, s Staged) (bool, error) {
-	lister, ok := a.Table.store.(StagedLister)
-	if !ok {
-		return false, nil
-	}
-	for have, err := range lister.ListStaged(ctx, a.Table.name) {
-		if err != nil {
-			return false, err
-		}
-		if have.Upload == s.Upload {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // staged tells what is staged.

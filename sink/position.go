@@ -38,7 +38,7 @@ func (s Position) String() string {
 // ParsePosition reads what String writes.
 func ParsePosition(name string) (Position, error) {
 	parts := strings.Split(name, ".")
-	bad := fmt.Errorf("parse position %q: want a generation and the last record of each chain, as g1.12.7", name)
+	bad := fmt.Errorf("parse state %q: want a generation and the last record of each chain, as g1.12.7", name)
 	digits, ok := strings.CutPrefix(parts[0], "g")
 	g, err := strconv.Atoi(digits)
 	if !ok || err != nil || g < 1 || !allDigits(digits) || len(parts) < 2 {
@@ -150,7 +150,7 @@ func (t *Table) PositionAt(ctx context.Context, at time.Time) (Position, error) 
 // CheckPosition says whether the table has been in a state: a *PositionError if not.
 func (t *Table) CheckPosition(ctx context.Context, s Position) error {
 	if s.Generation != t.generation {
-		return &PositionError{fmt.Sprintf("position %s is of generation %d; generation %d of table %s is live", s, s.Generation, t.generation, t.name)}
+		return &PositionError{fmt.Sprintf("state %s is of generation %d; generation %d of table %s is live", s, s.Generation, t.generation, t.name)}
 	}
 	now, err := t.Position(ctx)
 	if err != nil {
@@ -158,7 +158,7 @@ func (t *Table) CheckPosition(ctx context.Context, s Position) error {
 	}
 	for p, seq := range s.Seqs {
 		if seq > now.last(p) {
-			return &PositionError{fmt.Sprintf("position %s has record %d of chain %s; table %s is at %s", s, seq, chainName(t.topic, p), t.name, now)}
+			return &PositionError{fmt.Sprintf("state %s has record %d of chain %s; table %s is at %s", s, seq, chainName(t.topic, p), t.name, now)}
 		}
 	}
 	return nil

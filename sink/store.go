@@ -48,8 +48,14 @@ type Store interface {
 	String() string
 }
 
-// StagedLister is a Store that can tell what is staged in it. Without it an audit
+// StagedFinder is a Store that can look for a staged body. Without it an audit
 // cannot tell a file that is about to become visible from one that is gone.
+type StagedFinder interface {
+	// FindStaged says whether a body is staged still: neither published nor discarded.
+	FindStaged(ctx context.Context, s Staged) (bool, error)
+}
+
+// StagedLister is a Store that can list what is staged in it.
 type StagedLister interface {
 	// ListStaged gives the bodies that are staged for a table's files, in any order.
 	// Key and ETag may be unknown, and then are empty; Upload is as Stage gave it.

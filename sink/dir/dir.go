@@ -22,6 +22,7 @@ import (
 
 var (
 	_ sink.Store        = (*Store)(nil)
+	_ sink.StagedFinder = (*Store)(nil)
 	_ sink.StagedLister = (*Store)(nil)
 )
 
@@ -218,6 +219,24 @@ func (s *Store) stagedFile(staged sink.Staged) (string, error) {
 		return "", fmt.Errorf("%q is no staged file", staged.Upload)
 	}
 	return s.file(staged.Upload)
+}
+
+// FindStaged says whether a staged file is there.
+func (s *Store) FindStaged(ctx context.Context, staged sink.Staged) (bool, error) {
+	name, err := s.stagedFile(staged)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		_, err = os.Stat(name)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("find staged %s in %s: %w", staged.Key, s, err)
+	}
+	return true, nil
 }
 
 // Discard removes a staged file.

@@ -18,6 +18,7 @@ import (
 
 var (
 	_ sink.Store        = (*Store)(nil)
+	_ sink.StagedFinder = (*Store)(nil)
 	_ sink.StagedLister = (*Store)(nil)
 )
 
@@ -152,6 +153,11 @@ func (s *Store) ListStaged(ctx context.Context, table string) iter.Seq2[sink.Sta
 			}
 		}
 	}
+}
+
+// FindStaged says whether there is an upload.
+func (s *Store) FindStaged(ctx context.Context, staged sink.Staged) (bool, error) {
+	return s.IsStaged(staged), ctx.Err()
 }
 
 // IsStaged says whether a staged body is still there, unpublished.

@@ -25,7 +25,10 @@ import (
 	"lakefeed/sink/awsclient"
 )
 
-var _ sink.Store = (*Store)(nil)
+var (
+	_ sink.Store        = (*Store)(nil)
+	_ sink.StagedFinder = (*Store)(nil)
+)
 
 // Config says which lake, and what its uploads may take.
 type Config struct {

@@ -280,6 +280,18 @@ func (s *Store) find(ctx context.Context, staged sink.Staged) error {
 	return err
 }
 
+// FindStaged says whether there is an upload.
+func (s *Store) FindStaged(ctx context.Context, staged sink.Staged) (bool, error) {
+	err := s.find(ctx, staged)
+	if err != nil && gone(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, s.failed(ctx, "find staged", staged.Key, err)
+	}
+	return true, nil
+}
+
 // answered says whether an error is the store's answer about the upload. What is
 // there then tells what it means: a store may say of an upload that is completed
 // that there is none, or that its parts are not valid.

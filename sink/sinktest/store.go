@@ -33,6 +33,7 @@ func TestStore(t *testing.T, open func(t *testing.T) sink.Store) {
 		{"get and stat of what is not there", notThere},
 		{"put replaces", putReplaces},
 		{"a staged body is invisible", stagedInvisible},
+		{"a staged body is found until it is published or discarded", stagedFound},
 		{"publish makes it visible", publishVisible},
 		{"publish may be repeated", publishRepeated},
 		{"publish by another process", publishElsewhere},
@@ -235,6 +236,32 @@ func stagedInvisible(t *testing.T, s sink.Store) {
 	if _, err := s.Stat(t.Context(), "t/d=1/a.parquet"); !errors.Is(err, sink.ErrNotExist) {
 		t.Errorf("Stat: %v, want ErrNotExist", err)
 	}
+}
+
+// stagedFound: a store that can look for what is staged finds it until it is
+// published or discarded.
+func stagedFound(t *testing.T, s sink.Store) {
+	finder, ok := s.(sink.StagedFinder)
+	if !ok {
+		t.Skip("the store cannot look for what is staged")
+	}
+	want := func(staged sink.Staged, want bool) {
+		t.Helper()
+		if found, err := finder.FindStaged(t.Context(), staged); found != want || err != nil {
+			t.Errorf("FindStaged(%s): %v, %v, want %v", staged.Key, found, err, want)
+		}
+	}
+	published, discarded := stage(t, s, "t/a", "rows"), stage(t, s, "t/b", "rows")
+	want(published, true)
+	want(discarded, true)
+	if err := s.Publish(t.Context(), published); err != nil {
+		t.Error(err)
+	}
+	if err := s.Discard(t.Context(), discarded); err != nil {
+		t.Error(err)
+	}
+	want(published, false)
+	want(discarded, false)
 }
 
 func publishVisible(t *testing.T, s sink.Store) {
