@@ -14,25 +14,44 @@ type Cell struct {
 	Quoted bool
 }
 
+// A reading is how the quotes of a record are understood.
+type reading uint8
+
+const (
+	strict  reading = iota // they are as they should be
+	lenient                // where they are not, inner ones that do not close the cell are characters
+	literal                // where they are not, all of the cell's are
+)
+
 // Cells appends the cells of the current row to dst. Their texts are valid until
 // the next call of Next. It appends nothing for a reject.
 func (s *Splitter) Cells(dst []Cell) []Cell {
 	if s.row.Rule != "" || s.row.To == 0 {
 		return dst
 	}
-	raw, delim := s.row.Raw, []byte(s.d.Delimiter)
+	return s.cellsOf(dst, s.row.Raw, s.row.reading)
+}
+
+// cellsOf cuts a record.
+func (s *Splitter) cellsOf(dst []Cell, raw []byte, how reading) []Cell {
+	delim := s.delims
+	if s.d.Trailing {
+		raw = bytes.TrimSuffix(raw, delim)
+	}
 	s.unescaped = s.unescaped[:0]
 	for p := 0; ; {
 		var c Cell
-		if s.d.Quote != 0 && p < len(raw) && raw[p] == s.d.Quote {
-			c.Text, p = s.quotedCell(raw, p+1)
-			c.Quoted = true
-		} else if s.d.Quote == 0 && s.d.Escape != 0 {
+		switch {
+		case s.d.Quote != 0 && p < len(raw) && raw[p] == s.d.Quote:
+			c, p = s.cellWithQuote(raw, p, how)
+		case s.d.Quote == 0 && s.d.Escape != 0:
 			c.Text, p = s.escapedCell(raw, p)
-		} else if n := s.indexDelim(raw[p:], delim); n >= 0 {
-			c.Text, p = raw[p:p+n], p+n
-		} else {
-			c.Text, p = raw[p:], len(raw)
+		default:
+			if n := s.indexDelim(raw[p:], delim); n >= 0 {
+				c.Text, p = raw[p:p+n], p+n
+			} else {
+				c.Text, p = raw[p:], len(raw)
+			}
 		}
 		dst = append(dst, c)
 		if p == len(raw) {
@@ -40,6 +59,26 @@ func (s *Splitter) Cells(dst []Cell) []Cell {
 		}
 		p += len(delim)
 	}
+}
+
+// cellWithQuote reads a cell that begins with a quote at p. next is the index of
+// the delimiter behind it, or the end of the record.
+func (s *Splitter) cellWithQuote(raw []byte, p int, how reading) (c Cell, next int) {
+	at := len(s.unescaped)
+	if text, next, ok := s.quotedCell(raw, p+1, false); ok {
+		return Cell{Text: text, Quoted: true}, next
+	}
+	s.unescaped = s.unescaped[:at]
+	if how == lenient {
+		if text, next, ok := s.quotedCell(raw, p+1, true); ok {
+			return Cell{Text: text, Quoted: true}, next
+		}
+		s.unescaped = s.unescaped[:at]
+	}
+	if n := s.indexDelim(raw[p:], s.delims); n >= 0 {
+		return Cell{Text: raw[p : p+n]}, p + n
+	}
+	return Cell{Text: raw[p:]}, len(raw)
 }
 
 // indexDelim finds the first delimiter. Cells are short: a plain loop beats the
@@ -62,15 +101,16 @@ func (s *Splitter) indexDelim(b, delim []byte) int {
 	return -1
 }
 
-// quotedCell reads a quoted cell whose text begins at p. next is the index of
-// the delimiter behind it, or the end of the record.
-func (s *Splitter) quotedCell(raw []byte, p int) (text []byte, next int) {
+// quotedCell reads a quoted cell whose text begins at p, and says whether it
+// closes. Leniently, a quote that does not close it is a character; and so is the
+// first of two before a delimiter, for the writer did not double them.
+func (s *Splitter) quotedCell(raw []byte, p int, leniently bool) (text []byte, next int, ok bool) {
 	quote, escape := s.d.Quote, s.d.Escape
 	from, start := p, len(s.unescaped)
 	for {
 		k := bytes.IndexByte(raw[p:], quote)
 		if k < 0 {
-			k = len(raw) - p // not in a record that a scan has found
+			k = len(raw) - p
 		}
 		if escape != 0 {
 			if e := bytes.IndexByte(raw[p:p+k], escape); e >= 0 {
@@ -85,31 +125,56 @@ func (s *Splitter) quotedCell(raw []byte, p int) (text []byte, next int) {
 			}
 		}
 		end := p + k
+		if end == len(raw) {
+			return nil, 0, false
+		}
 		if end+1 < len(raw) && raw[end+1] == quote {
+			if leniently && end > from {
+				if next, ok := s.cellEnd(raw, end+2); ok {
+					end++
+					return s.cellText(raw, from, end, start), next, true
+				}
+			}
 			s.unescaped = append(s.unescaped, raw[from:end+1]...)
 			p = end + 2
 			from = p
 			continue
 		}
-		// The cell closes. Text up to the delimiter belongs to it all the same.
-		tail := min(end+1, len(raw))
-		next = len(raw)
-		if n := s.indexDelim(raw[tail:], []byte(s.d.Delimiter)); n >= 0 {
-			next = tail + n
+		if next, ok := s.cellEnd(raw, end+1); ok {
+			return s.cellText(raw, from, end, start), next, true
 		}
-		if len(s.unescaped) == start && next == tail {
-			return raw[from:end], next
+		if !leniently {
+			return nil, 0, false
 		}
-		s.unescaped = append(s.unescaped, raw[from:end]...)
-		s.unescaped = append(s.unescaped, raw[tail:next]...)
-		return s.unescaped[start:len(s.unescaped):len(s.unescaped)], next
+		p = end + 1
+	}
+}
+
+// cellText is a quoted cell's text: what was unescaped of it, and raw[from:end].
+func (s *Splitter) cellText(raw []byte, from, end, start int) []byte {
+	if len(s.unescaped) == start {
+		return raw[from:end]
+	}
+	s.unescaped = append(s.unescaped, raw[from:end]...)
+	return s.unescaped[start:len(s.unescaped):len(s.unescaped)]
+}
+
+// cellEnd says whether a cell ends at p or behind the spaces there, and where.
+func (s *Splitter) cellEnd(raw []byte, p int) (next int, ok bool) {
+	for ; ; p++ {
+		if p == len(raw) || hasPrefix(raw[p:], s.d.Delimiter) {
+			return p, true
+		}
+		if raw[p] != ' ' {
+			return 0, false
+		}
 	}
 }
 
 // escapedCell reads a cell of a dialect without quotes, in which the escape
 // stands before a delimiter or itself.
 func (s *Splitter) escapedCell(raw []byte, p int) (text []byte, next int) {
-	delim := []byte(s.d.Delimiter)
+	delim := s.delims
 	from, start := p, len(s.unescaped)
 	for {
 		n := s.indexDelim(raw[p:], delim)
@@ -145,7 +210,13 @@ func (s *Splitter) escapedCell(raw []byte, p int) (text []byte, next int) {
 // a reject it appends Raw.
 func (s *Splitter) AppendRFC4180(dst []byte) []byte {
 	raw := s.row.Raw
-	if s.row.plain || s.row.Rule != "" {
+	if s.row.Rule != "" {
+		return append(dst, raw...)
+	}
+	if s.d.Trailing {
+		raw = bytes.TrimSuffix(raw, s.delims)
+	}
+	if s.row.plain {
 		return append(dst, raw...)
 	}
 	if !s.wide && s.d.Escape == 0 && bytes.IndexByte(raw, '"') < 0 && bytes.IndexByte(raw, s.d.Quote) < 0 &&

@@ -15,20 +15,28 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
 // Version is the version of the rules by which a Splitter cuts. It changes
 // whenever the same bytes and the same Dialect would give other rows.
-const Version = 1
+const Version = 2
 
-// The encodings a Dialect may name.
+// The encodings that are told from each other without a word from the user, as
+// far as bytes can tell. Encodings lists all that a Dialect may name.
 const (
 	UTF8        = "utf-8"
-	Windows1252 = "windows-1252"
 	UTF16LE     = "utf-16le"
 	UTF16BE     = "utf-16be"
+	Windows1250 = "windows-1250"
+	Windows1251 = "windows-1251"
+	Windows1252 = "windows-1252"
+	KOI8R       = "koi8-r"
+	IBM850      = "ibm850"
+	Macintosh   = "macintosh"
+	ShiftJIS    = "shift_jis"
 )
 
 // Dialect says how a file is written. The zero value of every field but
@@ -39,9 +47,11 @@ type Dialect struct {
 	Quote     byte   // around cells; 0: none
 	Escape    byte   // inside quoted cells, before a quote or itself; 0: the quote doubled. A doubled quote is read in either case. Without Quote it stands before a delimiter or itself.
 	Comment   byte   // a line that begins with it is passed over; 0: none
-	Encoding  string // UTF8 ("" means it), Windows1252, UTF16LE or UTF16BE
+	Encoding  string // UTF8 ("" means it) or another that Encodings lists
 	Header    bool   // the first record names the columns
+	Headers   int    // records that name them together, joined with spaces; 0 means 1
 	Skip      int    // lines before the header
+	Trailing  bool   // a delimiter ends each record: no cell begins behind it
 }
 
 // Standard is the dialect of RFC 4180: comma, double quote, UTF-8.
@@ -90,13 +100,14 @@ func (d Dialect) Validate() error {
 	if d.Comment != 0 && d.Comment == d.Quote {
 		fault("comment and quote are both %q", string(rune(d.Comment)))
 	}
-	switch d.Encoding {
-	case UTF8, Windows1252, UTF16LE, UTF16BE:
-	default:
-		fault("unknown encoding %q: want %s, %s, %s or %s", d.Encoding, UTF8, Windows1252, UTF16LE, UTF16BE)
+	if !slices.Contains(Encodings(), d.Encoding) {
+		fault("unknown encoding %q: want one of %s", d.Encoding, strings.Join(Encodings(), ", "))
 	}
 	if d.Skip < 0 {
 		fault("skip %d: want a number of lines", d.Skip)
+	}
+	if d.Headers < 0 {
+		fault("headers %d: want a number of records", d.Headers)
 	}
 	return errors.Join(faults...)
 }
@@ -109,7 +120,9 @@ type dialectJSON struct {
 	Comment   string `json:"comment,omitempty"`
 	Encoding  string `json:"encoding,omitempty"`
 	Header    bool   `json:"header,omitempty"`
+	Headers   int    `json:"headers,omitempty"`
 	Skip      int    `json:"skip,omitempty"`
+	Trailing  bool   `json:"trailing,omitempty"`
 }
 
 // MarshalJSON writes single characters as strings of one character, and leaves
@@ -123,7 +136,7 @@ func (d Dialect) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(dialectJSON{
 		Delimiter: d.Delimiter, Quote: text(d.Quote), Escape: text(d.Escape), Comment: text(d.Comment),
-		Encoding: d.Encoding, Header: d.Header, Skip: d.Skip,
+		Encoding: d.Encoding, Header: d.Header, Headers: d.Headers, Skip: d.Skip, Trailing: d.Trailing,
 	})
 }
 
@@ -133,7 +146,7 @@ func (d *Dialect) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return fmt.Errorf("read csv dialect: %w", err)
 	}
-	*d = Dialect{Delimiter: j.Delimiter, Encoding: j.Encoding, Header: j.Header, Skip: j.Skip}
+	*d = Dialect{Delimiter: j.Delimiter, Encoding: j.Encoding, Header: j.Header, Headers: j.Headers, Skip: j.Skip, Trailing: j.Trailing}
 	for _, f := range []struct {
 		name, text string
 		to         *byte

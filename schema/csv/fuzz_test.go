@@ -20,6 +20,8 @@ var dialects = []csv.Dialect{
 	{Delimiter: ","},
 	{Delimiter: "|", Escape: '\\'},
 	{Delimiter: "||", Escape: '\\'},
+	{Delimiter: ",", Quote: '"', Trailing: true},
+	{Delimiter: " ", Quote: '"'},
 }
 
 func FuzzSplitter(f *testing.F) {
@@ -31,10 +33,14 @@ func FuzzSplitter(f *testing.F) {
 			f.Add([]byte(text), uint8(i), uint8(3), uint16(7+i), i%3 == 0)
 		}
 	}
-	f.Fuzz(func(t *testing.T, text []byte, dialect, cut uint8, maxRecord uint16, one bool) {
+	f.Fuzz(func(t *testing.T, text []byte, dialect, cut uint8, maxRecord uint16, known bool) {
 		o := csv.Options{MaxRecord: int(maxRecord)%300 + 1}
-		if one {
-			o.Width = 1
+		if known {
+			o.Width = 1 + int(cut)%4
+			o.Columns = []string{"a", "b"}
+			if maxRecord%5 == 0 {
+				o.Tail = csv.Tail{From: int64(cut), To: int64(cut) * 2, Rule: csv.Footer}
+			}
 		}
 		checkSplit(t, text, dialects[int(dialect)%len(dialects)], o, int(cut))
 	})
@@ -52,7 +58,13 @@ func TestSplitterIsTheReference(t *testing.T) {
 		for _, p := range rapid.SliceOfN(rapid.SampledFrom(parts), 0, 60).Draw(t, "text") {
 			text += p
 		}
-		o := csv.Options{MaxRecord: rapid.IntRange(1, 60).Draw(t, "max"), Width: rapid.IntRange(0, 1).Draw(t, "width")}
+		o := csv.Options{MaxRecord: rapid.IntRange(1, 60).Draw(t, "max"), Width: rapid.IntRange(0, 3).Draw(t, "width")}
+		if rapid.IntRange(0, 3).Draw(t, "columns") == 0 {
+			o.Columns = []string{"a", "bc"}
+		}
+		if rapid.IntRange(0, 5).Draw(t, "tail") == 0 {
+			o.Tail = csv.Tail{From: rapid.Int64Range(3, 40).Draw(t, "from"), To: rapid.Int64Range(3, 90).Draw(t, "to"), Rule: csv.SecondTable}
+		}
 		d := rapid.SampledFrom(dialects).Draw(t, "dialect")
 		checkSplit(t, []byte(text), d, o, rapid.IntRange(0, 200).Draw(t, "cut"))
 	})

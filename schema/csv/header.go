@@ -2,6 +2,10 @@ package csv
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -62,133 +66,434 @@ func classify(text []byte) class {
 	return classText
 }
 
-// found decides on the header, and says what was found.
-func (c *candidate) found(fixed Overrides) Found {
-	header := c.header()
-	if fixed.Header != nil {
-		header = *fixed.Header
-	}
-	f := Found{Dialect: c.d, Width: c.width, Body: c.start, BodyLine: c.first}
-	f.Dialect.Header = header && !c.reject
-	if f.Dialect.Header {
-		f.Columns = make([]string, len(c.rows[0]))
-		for i, cell := range c.rows[0] {
-			f.Columns[i] = string(cell.Text)
-		}
-		f.Body, f.BodyLine = c.body, c.line
-	}
-	return f
+// header is what was decided on the header.
+type header struct {
+	at       int // the line at which it begins, or the table's first row
+	rows     int // 0: there is none
+	names    []string
+	shifted  bool // the first column has no name
+	why      string
+	evidence []Evidence
 }
 
-// header says whether the first record names the columns. Its cells are held
-// against those below: a name is no number over numbers, no date over dates; and
-// where all is text, names look like names, and unlike what is below them.
-func (c *candidate) header() bool {
-	first, body := c.rows[0], c.rows[1:]
-	if c.reject {
-		return false
+// maxHeaders is how many records a header may have.
+const maxHeaders = 5
+
+// headerOf decides whether the records at start name the columns. Their cells are
+// held against those below: a name is no number over numbers, no date over dates;
+// and where all is text, names look like names, and unlike what is below them.
+func (c *candidate) headerOf(lines []line, start int, fixed Overrides) header {
+	h := header{at: start}
+	wanted := fixed.Header != nil && *fixed.Header || fixed.Headers != nil && *fixed.Headers > 0
+	if fixed.Header != nil && !*fixed.Header || fixed.Headers != nil && *fixed.Headers == 0 {
+		h.why = given
+		return h
 	}
-	names, text := true, 0
-	seen := map[string]bool{}
-	for _, cell := range first {
-		cl := classify(cell.Text)
-		if cl == classNumber || cl == classDate {
-			names = false
-		}
-		if len(cell.Text) > 0 {
-			if seen[string(cell.Text)] {
-				names = false
-			}
-			seen[string(cell.Text)] = true
-			if !looksLikeName(cell.Text) {
-				names = false
-			}
-			text++
+	if lines[start].rule != "" {
+		h.why = "its first line could not be read"
+		return h
+	}
+	if start > 0 && fixed.Skip == nil {
+		if above, ok := c.raggedHeader(lines, start); ok {
+			return above
 		}
 	}
-	if text == 0 {
-		return false
+	rows := c.headerRows(lines, start)
+	if fixed.Headers != nil && *fixed.Headers > 0 {
+		rows = min(*fixed.Headers, len(lines)-start)
 	}
-	if len(body) == 0 {
-		return names && text == len(first)
+	yes := false
+	yes, h.why, h.evidence = c.names(lines[start].cells, lines[start+rows:])
+	if rows > 1 && yes && sum(h.evidence) >= 1 {
+		h.why = fmt.Sprintf("the first %d records have names where the rows below have values", rows)
 	}
-	evidence := 0.0
-	for i, cell := range first {
-		evidence += c.columnEvidence(i, cell)
+	if wanted {
+		yes, h.why = true, given
 	}
-	switch {
-	case evidence >= 1:
-		return true
-	case evidence <= -1:
-		return false
+	if !yes {
+		return h
+	}
+	h.rows = rows
+	h.names = joined(lines[start : start+rows])
+	return h
+}
+
+// joined are the names in a header's records: those of a column joined with spaces.
+func joined(lines []line) (names []string) {
+	for _, l := range lines {
+		for i, cell := range l.cells {
+			if i == len(names) {
+				names = append(names, "")
+			}
+			if names[i] != "" && len(cell.Text) > 0 {
+				names[i] += " "
+			}
+			names[i] += string(cell.Text)
+		}
 	}
 	return names
 }
 
-// columnEvidence holds a column's first cell against the rest: above zero where
-// it looks like its name, below where it looks like one more value.
-func (c *candidate) columnEvidence(i int, first Cell) float64 {
-	var counts [classBoolean + 1]int
-	values, same, short, long := 0, 0, 1<<30, 0
-	for _, row := range c.rows[1:] {
-		if i >= len(row) || len(row) != c.width && c.width > 1 {
+// fitNames makes the names fit rows of another width, where it is clear how: a
+// name is missing before the first column of row names, or is there and empty once
+// too often.
+func fitNames(h header, width int) []string {
+	names := h.names
+	if h.shifted {
+		return append([]string{""}, names...)
+	}
+	empty := -1
+	for i, name := range names {
+		if name == "" {
+			if empty >= 0 {
+				return names
+			}
+			empty = i
+		}
+	}
+	if len(names) == width+1 && empty >= 0 {
+		return slices.Delete(slices.Clone(names), empty, empty+1)
+	}
+	return names
+}
+
+// typedColumns are the classes of columns that hold nearly only numbers, dates or
+// truths; classText of others.
+func typedColumns(lines []line, width int) []class {
+	counts := make([][classBoolean + 1]int, width)
+	for _, l := range lines {
+		if l.width() != width {
 			continue
 		}
-		cl := classify(row[i].Text)
+		for i, cell := range l.cells {
+			counts[i][classify(cell.Text)]++
+		}
+	}
+	out := make([]class, width)
+	for i, n := range counts {
+		values := n[classText] + n[classNumber] + n[classDate] + n[classBoolean]
+		for _, typed := range []class{classNumber, classDate, classBoolean} {
+			if n[typed] > 0 && n[typed]*10 >= values*8 {
+				out[i] = typed
+			}
+		}
+	}
+	return out
+}
+
+// headerRows is how many records from start on are the header, if there is one:
+// further ones are the same again, or have names in the columns of values.
+func (c *candidate) headerRows(lines []line, start int) int {
+	most := min(maxHeaders, (len(lines)-start)/2)
+	typed := typedColumns(lines[start+most:], c.width)
+	columns := 0
+	for _, t := range typed {
+		if t == classNumber || t == classDate {
+			columns++
+		}
+	}
+	rows := 1
+	for n := 1; n < most; n++ {
+		l := lines[start+n]
+		if l.width() != c.width || l.gap {
+			break
+		}
+		if rows == n && columns > 0 && slices.EqualFunc(l.cells, lines[start].cells, func(a, b Cell) bool { return bytes.Equal(a.Text, b.Text) }) {
+			rows = n + 1
+			continue
+		}
+		named, columnsNamed := true, 0
+		for i, t := range typed {
+			if t != classNumber && t != classDate {
+				continue
+			}
+			switch classify(l.cells[i].Text) {
+			case classText:
+				columnsNamed++
+			case classEmpty:
+			default:
+				named = false
+			}
+		}
+		if columns >= 2 && named && columnsNamed*10 >= columns*8 {
+			rows = n + 1
+		}
+	}
+	return rows
+}
+
+// raggedHeader looks for the names in the line above the first row of the table's
+// width: a delimiter more or fewer, or others than the rows have, do not keep it
+// from being the header.
+func (c *candidate) raggedHeader(lines []line, start int) (h header, ok bool) {
+	at := start - 1
+	l := lines[at]
+	if lines[start].gap || l.rule != "" {
+		return h, false
+	}
+	isName := func(cells []Cell) bool {
+		filled := 0
+		for _, cell := range cells {
+			if cl := classify(cell.Text); cl == classNumber || cl == classDate || len(cell.Text) > 0 && !looksLikeName(cell.Text) {
+				return false
+			}
+			if len(cell.Text) > 0 {
+				filled++
+			}
+		}
+		return filled >= 2 && filled*2 >= c.width
+	}
+	yes, _, evidence := c.names(lines[start].cells, lines[start+1:])
+	typed := false
+	for _, e := range evidence {
+		typed = typed || e.Score <= -1
+	}
+	if yes && !typed && (c.width < 3 || l.width() < c.width-1 || l.width() > c.width+1) || sum(evidence) >= 1 {
+		return h, false
+	}
+	if l.width() > 1 && isName(l.cells) {
+		h = header{at: at, rows: 1, names: joined(lines[at : at+1]), evidence: evidence}
+		h.why = fmt.Sprintf("the line above the rows has names, though %d of them and not %d", l.width(), c.width)
+		if l.width() == c.width-1 && !c.lastEmpty(lines[start:]) {
+			h.shifted = c.rowNames(l.cells, lines[start:])
+		}
+		return h, true
+	}
+	if l.width() > 1 || c.width < 2 {
+		return h, false
+	}
+	raw := c.text[l.from-c.o.Offset : l.to-c.o.Offset]
+	for _, delimiter := range delimiters {
+		d := c.d
+		d.Delimiter = delimiter
+		if d.Validate() != nil || delimiter == c.d.Delimiter {
+			continue
+		}
+		s := splitText(raw, d, Options{})
+		row, err := s.Next()
+		if err != nil || row.Rule != "" {
+			continue
+		}
+		if other := s.sampled(row, true); other.width() == c.width && isName(other.cells) {
+			h = header{at: at, rows: 1, names: joined([]line{other}), evidence: evidence}
+			h.why = fmt.Sprintf("the line above the rows has as many names, parted by %q", delimiter)
+			return h, true
+		}
+	}
+	return h, false
+}
+
+// rowNames says whether the first column has no name because it numbers the rows,
+// or names them, as programs for statistics write it.
+func (c *candidate) rowNames(names []Cell, lines []line) bool {
+	seen := map[string]bool{}
+	numbers, quoted := true, true
+	for _, l := range lines {
+		if l.width() != c.width {
+			continue
+		}
+		text := string(l.cells[0].Text)
+		if text == "" || seen[text] {
+			return false
+		}
+		seen[text] = true
+		if n, err := strconv.Atoi(text); err != nil || n != len(seen) && n != len(seen)-1 {
+			numbers = false
+		}
+		quoted = quoted && l.cells[0].Quoted
+	}
+	for _, name := range names {
+		quoted = quoted && name.Quoted
+	}
+	if numbers || !quoted {
+		return numbers
+	}
+	_, _, shifted := c.names(append([]Cell{{}}, names...), lines)
+	_, _, same := c.names(append(slices.Clone(names), Cell{}), lines)
+	return sum(shifted) > sum(same)
+}
+
+func sum(evidence []Evidence) (s float64) {
+	for _, e := range evidence {
+		s += e.Score
+	}
+	return s
+}
+
+// names says whether a record's cells name the columns of the rows below it, and
+// why.
+func (c *candidate) names(first []Cell, body []line) (yes bool, why string, evidence []Evidence) {
+	like, text := true, 0
+	seen := map[string]bool{}
+	twice := 0
+	for _, cell := range first {
+		if cl := classify(cell.Text); cl == classNumber || cl == classDate || len(cell.Text) > 0 && !looksLikeName(cell.Text) {
+			like = false
+		}
+		if len(cell.Text) > 0 {
+			if seen[string(cell.Text)] {
+				twice++
+			}
+			seen[string(cell.Text)] = true
+			text++
+		}
+	}
+	if text == 0 {
+		return false, "all of its cells are empty", nil
+	}
+	if len(body) == 0 {
+		if like && text == len(first) && twice == 0 {
+			return true, "there is no other record, and its cells look like names", nil
+		}
+		return false, "there is no other record, and its cells do not look like names", nil
+	}
+	// The header again, in a file that was put together of several, is no row.
+	body = slices.DeleteFunc(slices.Clone(body), func(l line) bool {
+		return slices.EqualFunc(l.cells, first, func(a, b Cell) bool { return bytes.Equal(a.Text, b.Text) })
+	})
+	if len(body) == 0 {
+		return like && twice == 0, "there is no other record than it", nil
+	}
+	series := c.series(first, body)
+	total := 0.0
+	for i, cell := range first {
+		e := Evidence{Name: string(cell.Text[:min(len(cell.Text), shownText)])}
+		e.Score, e.Why = c.columnEvidence(i, cell, body, series[i])
+		total += e.Score
+		if e.Score != 0 {
+			evidence = append(evidence, e)
+		}
+	}
+	switch {
+	case total >= 1:
+		return true, "its cells are unlike those below them", evidence
+	case total <= -1:
+		return false, "its cells are like those below them", evidence
+	case like && twice <= len(first)/2:
+		return true, "its cells look like names, and nothing below speaks against it", evidence
+	}
+	return false, "its cells do not look like names", evidence
+}
+
+// series says which cells of a record are numbers in equal steps, as years and
+// months are as names, where the rows below have none.
+func (c *candidate) series(cells []Cell, body []line) []bool {
+	steps := func(cells []Cell) []bool {
+		in := make([]bool, len(cells))
+		number := func(i int) (int, bool) {
+			if i >= len(cells) {
+				return 0, false
+			}
+			n, err := strconv.Atoi(strings.TrimSpace(string(cells[i].Text)))
+			return n, err == nil
+		}
+		for i := range cells {
+			a, ok1 := number(i)
+			b, ok2 := number(i + 1)
+			d, ok3 := number(i + 2)
+			if ok1 && ok2 && ok3 && b-a == d-b && b != a {
+				in[i], in[i+1], in[i+2] = true, true, true
+			}
+		}
+		return in
+	}
+	in := steps(cells)
+	for _, l := range body[:min(len(body), 3)] {
+		for i, also := range steps(l.cells) {
+			if also && i < len(in) {
+				in[i] = false
+			}
+		}
+	}
+	return in
+}
+
+// columnEvidence holds a column's first cell against the rest: above zero where
+// it looks like its name, below where it looks like one more value.
+func (c *candidate) columnEvidence(i int, first Cell, body []line, series bool) (score float64, why string) {
+	var counts [classBoolean + 1]int
+	values, same, short, long, years := 0, 0, 1<<30, 0, 0
+	for _, l := range body {
+		if i >= l.width() || l.width() != c.width && c.width > 1 {
+			continue
+		}
+		text := l.cells[i].Text
+		cl := classify(text)
 		counts[cl]++
 		if cl != classEmpty {
 			values++
-			n := utf8.RuneCount(row[i].Text)
+			n := utf8.RuneCount(text)
 			short, long = min(short, n), max(long, n)
-			if bytes.Equal(row[i].Text, first.Text) {
+			if bytes.Equal(text, first.Text) {
 				same++
+			}
+			if year(text) {
+				years++
 			}
 		}
 	}
 	if values == 0 {
-		return 0
+		return 0, ""
 	}
 	is := classify(first.Text)
+	if series {
+		return 1, "one of a series of numbers, over none"
+	}
 	for _, typed := range []class{classNumber, classDate, classBoolean} {
 		if counts[typed]*10 < values*9 {
 			continue
 		}
 		switch {
+		case is == typed && is == classNumber && year(first.Text) && years*10 < values:
+			return 0.5, "a year over numbers"
 		case is == typed:
-			return -1
+			return -1, typed.String() + " over " + typed.plural()
 		case is == classText:
-			return 1
+			return 1, "text over " + typed.plural()
 		case is == classNumber || is == classDate:
-			return 0.5 // a day over counts, a number over truths
+			return 0.5, is.String() + " over " + typed.plural() // a day over counts, a number over truths
 		}
-		return 0
+		return 0, ""
 	}
 	n := utf8.RuneCount(first.Text)
 	switch {
 	case is == classNumber || is == classDate:
-		return -0.5
-	case same > 0 && len(c.rows) > 3:
-		return -1
+		return -0.5, is.String() + " over text"
+	case same > 0 && len(body) > 2:
+		return -1, "the same as a cell below"
 	case values >= 5 && short == long: // a column of codes
 		if n == short {
 			if bytes.EqualFold(first.Text, []byte("id")) {
-				return 0
+				return 0, ""
 			}
-			return -1
+			return -1, "as long as each of the codes below"
 		}
 		if is == classText {
-			return 0.5
+			return 0.5, "not as long as the codes below"
 		}
 	case values >= 3 && !looksLikeName(first.Text) && is == classText:
-		return -0.5
+		return -0.5, "no name"
 	}
-	return 0
+	return 0, ""
+}
+
+func year(text []byte) bool {
+	text = bytes.TrimSpace(text)
+	return len(text) == 4 && string(text) >= "1900" && string(text) <= "2100" && classify(text) == classNumber
+}
+
+func (c class) String() string {
+	return [...]string{"text", "nothing", "a number", "a date", "a truth"}[c]
+}
+
+func (c class) plural() string {
+	return [...]string{"texts", "nothing", "numbers", "dates", "truths"}[c]
 }
 
 // looksLikeName says whether a text may be a column's name: short, one line,
 // some letter, and none of the marks of a sentence or a value.
 func looksLikeName(text []byte) bool {
-	if len(text) == 0 || len(text) > 80 || bytes.ContainsAny(text, "\r\n") || bytes.Contains(text, []byte("://")) {
+	if len(text) == 0 || len(text) > 80 || bytes.ContainsAny(text, "\r\n") || bytes.Contains(text, []byte("://")) || bytes.IndexByte(text, '@') > 0 {
 		return false
 	}
 	if n := len(text); text[n-1] == '.' || bytes.ContainsAny(text, ",;") {

@@ -9,6 +9,7 @@ const (
 	more  finding = iota // the record does not end within the view
 	whole                // the record's end
 	open                 // the object ends inside a quoted cell
+	fault                // a quote inside a quoted cell neither closes it nor is doubled
 )
 
 // A scanner is the state of reading one record, kept while more bytes are
@@ -18,7 +19,7 @@ type scanner struct {
 	p      int  // the next byte to look at
 	quoted bool // p is inside a quoted cell
 	cell   bool // p is where a cell begins; only kept for delimiters of several bytes
-	loose  bool // a stray quote, or text behind a closing quote, was seen
+	loose  bool // a stray quote, or spaces behind a closing quote, were seen
 	escape bool // an escape was seen
 	// spanned says that a quoted cell had a line break.
 	spanned bool
@@ -63,6 +64,7 @@ type frontier struct {
 	p      int
 	quoted bool
 	cell   bool
+	fault  bool // the quote at p is one
 }
 
 // start begins a record at from.
@@ -93,7 +95,10 @@ func (s *Splitter) scan(view []byte, atEnd bool) (end int, f finding) {
 	quote, p := s.d.Quote, s.p
 	for {
 		if s.quoted {
-			if !s.scanQuoted(view, atEnd) {
+			switch s.scanQuoted(view, atEnd) {
+			case fault:
+				return s.p, fault
+			case more:
 				if atEnd {
 					return len(view), open
 				}
@@ -157,9 +162,9 @@ func (s *Splitter) openingWide(view []byte, p, nl int, atEnd bool) (q, at int) {
 	}
 }
 
-// scanQuoted reads to behind the quote that closes the cell, and says whether it
-// is there.
-func (s *Splitter) scanQuoted(view []byte, atEnd bool) bool {
+// scanQuoted reads to behind the quote that closes the cell: whole. It stops at
+// one that is a fault, and says more where the view does not tell.
+func (s *Splitter) scanQuoted(view []byte, atEnd bool) finding {
 	quote := s.d.Quote
 	nl := s.lineEnd(view, s.p)
 	for {
@@ -182,15 +187,18 @@ func (s *Splitter) scanQuoted(view []byte, atEnd bool) bool {
 			s.spanned = true
 			if nl < s.front.end && s.front.p > nl {
 				s.p, s.quoted, s.cell, s.jumped = s.front.p, s.front.quoted, s.front.cell, true
+				if s.front.fault {
+					return fault
+				}
 				if !s.quoted {
-					return true
+					return whole
 				}
 				continue
 			}
 		}
 		if e < k {
 			if e+1 == len(view) {
-				return false
+				return more
 			}
 			s.escape = true
 			s.p = e + 1
@@ -200,35 +208,80 @@ func (s *Splitter) scanQuoted(view []byte, atEnd bool) bool {
 			continue
 		}
 		if k == len(view) {
-			return false
+			return more
 		}
 		if k+1 == len(view) {
 			if !atEnd {
-				return false
+				return more
 			}
 			s.p, s.quoted = k+1, false
-			return true
+			return whole
 		}
 		c := view[k+1]
 		if c == quote {
 			s.p = k + 2
 			continue
 		}
-		if c == s.delim && !s.wide && k+2 < len(view) && view[k+2] == quote {
-			s.p = k + 3 // the next cell is quoted, too
-			continue
+		if c == s.delim && !s.wide {
+			if k+2 < len(view) && view[k+2] == quote {
+				s.p = k + 3 // the next cell is quoted, too
+				continue
+			}
+		} else if c != '\n' && c != '\r' {
+			switch s.closes(view, k+1, atEnd) {
+			case more:
+				s.p = k
+				return more
+			case fault:
+				s.p = k
+				return fault
+			}
+			s.loose = s.loose || c == ' '
 		}
 		s.p, s.quoted = k+1, false
-		if c != s.delim && c != '\n' && c != '\r' {
-			s.loose = true
-		}
-		return true
+		return whole
 	}
 }
 
+// closes says whether a quote closes its cell, by what is behind it at p: the
+// delimiter or a line end, with or without spaces before it.
+func (s *Splitter) closes(view []byte, p int, atEnd bool) finding {
+	for {
+		rest := view[p:]
+		switch {
+		case hasPrefix(rest, s.d.Delimiter):
+			return whole
+		case len(rest) == 0 || len(rest) < len(s.d.Delimiter) && s.d.Delimiter[:len(rest)] == string(rest):
+			if len(rest) == 0 && atEnd {
+				return whole
+			}
+			if !atEnd {
+				return more
+			}
+		}
+		switch rest[0] {
+		case '\n', '\r':
+			return whole
+		case ' ':
+			p++
+		default:
+			return fault
+		}
+	}
+}
+
+// hasPrefix is bytes.HasPrefix of a string.
+func hasPrefix(b []byte, prefix string) bool {
+	return len(b) >= len(prefix) && string(b[:len(prefix)]) == prefix
+}
+
 // frontier gives what the scan of view, which failed, has taught.
-func (s *Splitter) frontier(view []byte) frontier {
-	f := frontier{end: len(view), p: s.p, quoted: s.quoted, cell: s.cell}
+func (s *Splitter) frontier(view []byte, found finding) frontier {
+	f := frontier{end: len(view), p: s.p, quoted: s.quoted, cell: s.cell, fault: found == fault}
+	if f.fault {
+		f.end = s.p
+		return f
+	}
 	if !f.quoted {
 		f.end = s.lineEnd(view, f.p)
 	}

@@ -148,7 +148,7 @@ func FuzzSniff(f *testing.F) {
 			}
 			r = bytes.NewReader(text[found.Body:])
 		}
-		split(t, r, found.Dialect, csv.Options{Offset: found.Body, Line: found.BodyLine, Width: found.Width})
+		split(t, r, found.Dialect, found.Options())
 	})
 }
 

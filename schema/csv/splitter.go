@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -17,8 +18,15 @@ type Options struct {
 	// MaxRecord is the greatest length of a record in bytes, 4 MiB by default.
 	MaxRecord int
 	// Width is the number of columns where it is known. With one column a blank
-	// line is a row of one null cell; else blank lines are passed over.
+	// line is a row of one null cell; else blank lines are passed over. A record
+	// whose quotes do not pair is read in the way that gives it as many cells.
 	Width int
+	// Columns are the names in the header. A row of the same cells is the header
+	// again, and is passed over; but not where there is one column only, in which
+	// a value may be like the name.
+	Columns []string
+	// Tail is what follows the table: its lines are rejects.
+	Tail Tail
 	// Hold keeps back a last record without a line end, since more of it may
 	// come: Next gives io.EOF and Position stays before it. So is a record that
 	// ends in CR at the very end of the stream, for an LF may follow.
@@ -27,10 +35,24 @@ type Options struct {
 
 // The rules a reject may have broken.
 const (
-	TooLong   = "too_long"   // longer than Options.MaxRecord
-	OpenQuote = "open_quote" // a quote opens and does not close within Options.MaxRecord or the object
-	Encoding  = "encoding"   // not valid in the dialect's encoding
+	TooLong     = "too_long"     // longer than Options.MaxRecord
+	OpenQuote   = "open_quote"   // a quote opens and does not close within Options.MaxRecord or the object
+	Encoding    = "encoding"     // not valid in the dialect's encoding
+	Footer      = "footer"       // a line behind the table's last row
+	SecondTable = "second_table" // a line of another table behind the first
 )
+
+// Tail is a range of bytes behind a table that holds no rows of it, counted as
+// Row.From is. The zero Tail is none. It has an end, so that rows which are
+// appended to the object later are rows.
+type Tail struct {
+	From int64  `json:"from,omitempty"`
+	To   int64  `json:"to,omitempty"`
+	Rule string `json:"rule,omitempty"` // Footer or SecondTable
+}
+
+// holds says whether a line that begins at offset is in the tail.
+func (t Tail) holds(offset int64) bool { return offset < t.To && offset >= t.From }
 
 // Row is one record, or the bytes of a reject.
 type Row struct {
@@ -47,12 +69,15 @@ type Row struct {
 	Rule     string // "" for a row, else the rule a reject has broken
 	Message  string // the same in words
 
-	plain bool // Raw is an RFC 4180 record
+	plain   bool // Raw is an RFC 4180 record
+	reading reading
 }
 
 const (
 	defaultMaxRecord = 4 << 20
 	bufferSize       = 256 << 10
+	// A cell whose quotes are faulty is looked for so far behind its first line.
+	repairBytes = 16 << 10
 )
 
 // A Splitter cuts a stream into records. Its memory is one buffer of 256 KiB,
@@ -62,11 +87,14 @@ type Splitter struct {
 	r       io.Reader
 	d       Dialect
 	delim   byte // where the delimiter is a single byte
+	delims  []byte
 	wide    bool // the delimiter has several bytes
 	verbose bool // records are not RFC 4180 as they stand, whatever they hold
 	max     int
 	width   int
 	hold    bool
+	columns []string
+	tail    Tail
 	tooLong string // the message of a TooLong reject
 	badText string // the message of an Encoding reject
 
@@ -89,6 +117,7 @@ type Splitter struct {
 	gap       bool
 	lastTo    int64
 	lastLine  int64
+	headers   int64
 	cells     []Cell
 	unescaped []byte
 }
@@ -117,9 +146,9 @@ func splitText(text []byte, d Dialect, o Options) *Splitter {
 }
 
 func newSplitter(d Dialect, o Options) *Splitter {
-	s := &Splitter{d: d.normal(), base: o.Offset, line: o.Line, max: o.MaxRecord, width: o.Width, hold: o.Hold, gap: true, size: bufferSize}
+	s := &Splitter{d: d.normal(), base: o.Offset, line: o.Line, max: o.MaxRecord, width: o.Width, tail: o.Tail, hold: o.Hold, gap: true, size: bufferSize}
 	s.fail = s.d.Validate()
-	s.delim = s.d.Delimiter[0]
+	s.delim, s.delims = s.d.Delimiter[0], []byte(s.d.Delimiter)
 	s.wide = len(s.d.Delimiter) > 1
 	s.verbose = s.d.Delimiter != "," || s.d.Quote != '"'
 	if s.line <= 0 {
@@ -131,12 +160,18 @@ func newSplitter(d Dialect, o Options) *Splitter {
 	s.tooLong = fmt.Sprintf("the record is longer than %d bytes", s.max)
 	s.badText = "the record is not valid " + s.d.Encoding
 	s.lastTo, s.lastLine = o.Offset, s.line
+	if len(o.Columns) > 1 {
+		s.columns = o.Columns
+	}
 	return s
 }
 
 // Position is where the stream goes on behind the last row or reject that Next
 // has returned: the Offset and Line with which another Splitter goes on.
 func (s *Splitter) Position() (offset, line int64) { return s.lastTo, s.lastLine }
+
+// Headers is how many rows were passed over because they were the header again.
+func (s *Splitter) Headers() int64 { return s.headers }
 
 // Next gives the next row or reject, valid until the next call. The error is
 // io.EOF at the end, and else what the reader failed with, or the dialect's
@@ -156,6 +191,7 @@ func (s *Splitter) Next() (*Row, error) {
 			}
 			continue
 		}
+		outside := s.tail.To > 0 && s.tail.holds(s.base+int64(s.pos))
 		switch c := s.buf[s.pos]; {
 		case c == '\n' || c == '\r':
 			n, ok := s.lineEndLen(s.pos)
@@ -165,22 +201,46 @@ func (s *Splitter) Next() (*Row, error) {
 				}
 				continue
 			}
-			if s.width == 1 {
+			if s.width == 1 && !outside {
 				s.scanner.start(s.pos)
-				return s.emit(s.pos, s.pos+n), nil
+				return s.emit(s.pos, s.pos+n, strict), nil
 			}
 			s.pos += n
 			s.line++
 			s.gap = true
+		case outside:
+			return s.outsideLine()
 		case c == s.d.Comment && c != 0:
 			if !s.passComment() {
 				return nil, s.stop()
 			}
 			s.gap = true
 		default:
-			return s.record()
+			if s.columns == nil {
+				return s.record()
+			}
+			offset, line := s.lastTo, s.lastLine
+			row, err := s.record()
+			if err != nil || !s.isHeader(row) {
+				return row, err
+			}
+			s.headers++
+			s.gap, s.lastTo, s.lastLine = true, offset, line
 		}
 	}
+}
+
+// isHeader says whether a row is the header again.
+func (s *Splitter) isHeader(row *Row) bool {
+	if row.Rule != "" {
+		return false
+	}
+	// Nearly all rows are told from it by their first bytes.
+	if !hasPrefix(row.Raw, s.columns[0]) && (len(row.Raw) == 0 || row.Raw[0] != s.d.Quote) {
+		return false
+	}
+	s.cells = s.Cells(s.cells[:0])
+	return slices.EqualFunc(s.cells, s.columns, func(c Cell, name string) bool { return string(c.Text) == name })
 }
 
 // record reads the record at pos.
@@ -202,35 +262,172 @@ func (s *Splitter) record() (*Row, error) {
 				s.scanner.start(s.pos)
 				continue
 			}
-			next := end
-			if end < len(s.buf) {
-				next++
-				if view[end] == '\r' && next < len(view) && view[next] == '\n' {
-					next++
+			if s.spanned && s.width > 1 && s.count(s.buf[s.pos:end], strict) != s.width {
+				// A stray quote that another closes, lines later?
+				if first, ok := s.firstLine(view, atEnd); ok && s.count(first, literal) == s.width {
+					return s.emitLine(first, literal), nil
 				}
 			}
-			return s.emit(end, next), nil
-		case found == open:
-			return s.rejectLine(view, OpenQuote)
-		case found == whole || len(view) == limit:
-			if s.quoted {
-				return s.rejectLine(view, OpenQuote)
+			return s.emit(end, s.behindLineEnd(view, end), strict), nil
+		case found == whole || found == more && len(view) == limit || found == open || found == fault:
+			if found == whole || found == more && !s.quoted {
+				return s.rejectLine(view, found, TooLong)
 			}
-			return s.rejectLine(view, TooLong)
+			row, err, ok := s.repair(view, found, atEnd, len(view) == limit)
+			if ok {
+				return row, err
+			}
+			if !s.fill() {
+				return nil, s.stop()
+			}
 		case !s.fill():
 			return nil, s.stop()
 		}
 	}
 }
 
+// repair reads a record of which the quotes do not pair. It is the first line
+// where that has as many cells as the table has columns in one of the two ways to
+// understand the quotes; else the lines up to a quote that closes, where they
+// have. It says false where more bytes are needed to tell.
+func (s *Splitter) repair(view []byte, found finding, atEnd, atLimit bool) (_ *Row, _ error, ok bool) {
+	first, ok := s.firstLine(view, atEnd)
+	switch {
+	case !ok && !atLimit:
+		return nil, nil, false
+	case !ok || len(first) > s.max:
+		row, err := s.rejectLine(view, found, OpenQuote)
+		return row, err, true
+	}
+	how := lenient
+	if s.width > 0 {
+		if n := s.count(first, lenient); n != s.width {
+			if s.count(first, literal) == s.width {
+				how = literal
+			} else {
+				window := view[s.pos:min(len(view), s.pos+repairBytes)]
+				if !atEnd && !atLimit && len(window) < repairBytes {
+					return nil, nil, false
+				}
+				end, known := s.lenientEnd(window, atEnd && s.pos+len(window) == len(view))
+				if known && end <= s.max && s.count(window[:end], lenient) == s.width {
+					s.front = s.frontier(view, found)
+					s.spanned, s.loose = true, true
+					end += s.pos
+					return s.emit(end, s.behindLineEnd(view, end), lenient), nil, true
+				}
+			}
+		}
+	}
+	// A last line without a line end may be all that is left of a file that was cut.
+	cut := atEnd && s.pos+len(first) == len(view)
+	if found != fault && (cut || s.width == 0 || s.count(first, how) != s.width) {
+		row, err := s.rejectLine(view, found, OpenQuote)
+		return row, err, true
+	}
+	s.front = s.frontier(view, found)
+	return s.emitLine(first, how), nil, true
+}
+
+// count is how many cells a record has.
+func (s *Splitter) count(raw []byte, how reading) int {
+	s.cells = s.cellsOf(s.cells[:0], raw, how)
+	return len(s.cells)
+}
+
+// firstLine is the line at pos. It says false where the view does not hold its
+// line end.
+func (s *Splitter) firstLine(view []byte, atEnd bool) (_ []byte, ok bool) {
+	n := indexLineEnd(view[s.pos:])
+	switch {
+	case n < 0:
+		return view[s.pos:], atEnd
+	case view[s.pos+n] == '\r' && s.pos+n+1 == len(view) && !atEnd:
+		return nil, false
+	}
+	return view[s.pos : s.pos+n], true
+}
+
+// emitLine returns the line at pos as the row.
+func (s *Splitter) emitLine(line []byte, how reading) *Row {
+	s.spanned, s.loose = false, true
+	end := s.pos + len(line)
+	return s.emit(end, s.behindLineEnd(s.buf, end), how)
+}
+
+// lenientEnd finds the end of the record that begins with window, read leniently.
+// It is not known where the window has no line end behind the record.
+func (s *Splitter) lenientEnd(window []byte, atEnd bool) (end int, known bool) {
+	for p := 0; ; {
+		if p < len(window) && window[p] == s.d.Quote {
+			if k, ok := s.lenientClose(window, p+1); ok {
+				p = k
+			}
+		}
+		nl := indexLineEnd(window[p:])
+		n := bytes.Index(window[p:], s.delims)
+		switch {
+		case n >= 0 && (nl < 0 || n < nl):
+			p += n + len(s.delims)
+		case nl >= 0 && (p+nl+1 < len(window) || atEnd):
+			return p + nl, true
+		default:
+			return len(window), atEnd
+		}
+	}
+}
+
+// lenientClose finds the first quote at or behind p that closes a cell, and gives
+// the place behind it.
+func (s *Splitter) lenientClose(window []byte, p int) (next int, ok bool) {
+	for from := p; ; {
+		k := bytes.IndexByte(window[p:], s.d.Quote)
+		if k < 0 {
+			return 0, false
+		}
+		if e := -1; s.d.Escape != 0 {
+			if e = bytes.IndexByte(window[p:p+k], s.d.Escape); e >= 0 {
+				p += e + 1
+				if p < len(window) && (window[p] == s.d.Quote || window[p] == s.d.Escape) {
+					p++
+				}
+				continue
+			}
+		}
+		k += p
+		if s.closes(window, k+1, true) == whole {
+			return k + 1, true
+		}
+		if k+1 < len(window) && window[k+1] == s.d.Quote {
+			if k > from && s.closes(window, k+2, true) == whole {
+				return k + 2, true
+			}
+			k++
+			from = k + 1
+		}
+		p = k + 1
+	}
+}
+
+// behindLineEnd is the place behind the line end at end.
+func (s *Splitter) behindLineEnd(view []byte, end int) int {
+	switch {
+	case end == len(s.buf):
+		return end
+	case view[end] == '\r' && end+1 < len(view) && view[end+1] == '\n':
+		return end + 2
+	}
+	return end + 1
+}
+
 // emit returns buf[pos:end] as the row, and goes on at next.
-func (s *Splitter) emit(end, next int) *Row {
+func (s *Splitter) emit(end, next int, how reading) *Row {
 	r := &s.row
 	r.Raw = s.buf[s.pos:end:end]
 	r.From, r.To = s.base+int64(s.pos), s.base+int64(next)
 	r.Line, r.Gap, r.Breaks = s.line, s.gap, 0
 	r.Rule, r.Message = "", ""
-	r.plain = !s.loose && !s.escape && !s.verbose
+	r.plain, r.reading = !s.loose && !s.escape && !s.verbose, how
 	if s.spanned {
 		r.Breaks = countBreaks(r.Raw)
 		s.line += int64(r.Breaks)
@@ -253,14 +450,32 @@ func (s *Splitter) advance(end, next int) {
 	s.lastTo, s.lastLine = s.base+int64(next), s.line
 }
 
+// outsideLine returns the line at pos, which is not of the table, as a reject.
+func (s *Splitter) outsideLine() (*Row, error) {
+	for {
+		if _, ok := s.firstLine(s.buf, s.eof && !s.hold); ok || len(s.buf)-s.pos > s.max+1 {
+			s.scanner.start(s.pos)
+			return s.rejectLine(s.buf, more, s.tail.Rule)
+		}
+		if !s.fill() {
+			return nil, s.stop()
+		}
+	}
+}
+
 // rejectLine returns the first line of the record at pos as a reject. view has
 // failed to be a record; what its scan has learnt is kept for the next lines.
-func (s *Splitter) rejectLine(view []byte, rule string) (*Row, error) {
-	s.front = s.frontier(view)
+func (s *Splitter) rejectLine(view []byte, found finding, rule string) (*Row, error) {
+	s.front = s.frontier(view, found)
 	r := &s.row
 	*r = Row{From: s.base + int64(s.pos), Line: s.line, Gap: s.gap, Rule: rule, Message: s.tooLong}
-	if rule == OpenQuote {
+	switch rule {
+	case OpenQuote:
 		r.Message = "a quote opens and does not close"
+	case Footer:
+		r.Message = "it stands behind the table's last row"
+	case SecondTable:
+		r.Message = "it belongs to another table behind the first"
 	}
 	s.gap = true
 	n := indexLineEnd(view[s.pos:])

@@ -1,0 +1,369 @@
+package csv
+
+import (
+	"bytes"
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+)
+
+// A candidate is a dialect and what the sample looks like by it.
+type candidate struct {
+	d     Dialect
+	score float64
+	share float64 // of the rows inside that have the usual width
+	in    float64 // how much of the sample lies between the first and last of them
+	worth float64
+	table
+}
+
+// table is the head of the sample, cut by a dialect.
+type table struct {
+	text  []byte // the sample, from o.Offset on
+	o     Options
+	lines []line
+	width int // cells that most rows have
+	loose int // rows with quotes in places where they should not be
+}
+
+// line is one record of a sample, or one reject.
+type line struct {
+	from, to int64 // where it is, as Row.From counts
+	number   int64
+	gap      bool // a blank line or comment is before it
+	cells    []Cell
+	rule     string
+	filled   int // cells that are not empty
+}
+
+func (l *line) width() int { return len(l.cells) }
+
+const (
+	sampleRows  = 1000
+	sampleBytes = 256 << 10
+)
+
+// The delimiters that are looked for, the likelier ones first: of two that fit
+// equally well the first is taken. Those of several bytes are held against their
+// first byte.
+var delimiters = []string{",", ";", "\t", "|", ", ", "; ", "||", " | ", "\t\t", "::", "|~|", "^|^", ":", "\x01", "^", "~", " "}
+
+// The characters that begin a comment.
+const commentMarks = "#~%!"
+
+// choose cuts the sample by every dialect that it might be written in, and takes
+// the one by which it looks most like a table.
+func choose(text []byte, base Dialect, fixed Overrides, o Options, why *Explanation) (best candidate, ok bool) {
+	tried := delimiters
+	if fixed.Delimiter != nil {
+		tried = []string{*fixed.Delimiter}
+	}
+	quotes := []byte{'"'}
+	switch {
+	case fixed.Quote != nil:
+		quotes = []byte{*fixed.Quote}
+	case bytes.IndexByte(text, '\'') >= 0:
+		quotes = append(quotes, '\'')
+	}
+	var all []candidate
+	for _, delimiter := range tried {
+		if len(tried) > 1 && delimiter != "," && !bytes.Contains(text, []byte(delimiter)) {
+			continue
+		}
+		for _, quote := range quotes {
+			escapes := []byte{0}
+			if fixed.Escape != nil {
+				escapes = []byte{*fixed.Escape}
+			} else if quote != 0 && bytes.Contains(text, []byte{'\\', quote}) {
+				escapes = append(escapes, '\\')
+			}
+			for _, escape := range escapes {
+				c := candidate{d: base, table: table{text: text, o: o}}
+				c.d.Delimiter, c.d.Quote, c.d.Escape = delimiter, quote, escape
+				if c.d.Validate() != nil || !c.read() {
+					continue
+				}
+				if c.loose > 0 && c.width > 1 {
+					c.o.Width = c.width // which tells how quotes are meant that do not pair
+					if !c.read() {
+						c.o.Width = 0
+					}
+				}
+				if fixed.Comment == nil && c.comment() && !c.read() {
+					c.d.Comment = 0
+				}
+				c.rate()
+				all = append(all, c)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return best, false
+	}
+	for i := range all {
+		if all[i].halved(all) {
+			all[i].score *= 0.5
+		}
+	}
+	slices.SortStableFunc(all, func(a, b candidate) int {
+		if math.Abs(a.score-b.score) < 1e-9 {
+			return 0
+		}
+		return cmp.Compare(b.score, a.score)
+	})
+	for _, c := range all[:min(len(all), shownLines)] {
+		why.Candidates = append(why.Candidates, Candidate{Dialect: c.d, Score: c.score, Width: c.width, Share: c.share, Inside: c.in, Worth: c.worth, Rows: len(c.lines)})
+	}
+	return all[0], true
+}
+
+// read cuts the sample's head into lines, and counts their widths. It says false
+// when there is no record, and leaves what was read before.
+func (c *candidate) read() bool {
+	var lines []line
+	loose := 0
+	s := splitText(c.text, c.d, c.o)
+	for len(lines) < sampleRows {
+		row, err := s.Next()
+		if err != nil || len(lines) > 0 && row.To-c.o.Offset > sampleBytes {
+			break
+		}
+		if row.Rule != "" || s.loose {
+			loose++
+		}
+		lines = append(lines, s.sampled(row, true))
+	}
+	if len(lines) == 0 {
+		return false
+	}
+	c.lines, c.loose, c.width = lines, loose, usualWidth(lines)
+	return true
+}
+
+// sampled is the current row as a line; its cells hold copies of their texts, or
+// with keep none.
+func (s *Splitter) sampled(row *Row, keep bool) line {
+	l := line{from: row.From, to: row.To, number: row.Line, gap: row.Gap, rule: row.Rule}
+	if row.Rule != "" {
+		s.cells = append(s.cells[:0], Cell{Text: row.Raw})
+	} else {
+		s.cells = s.Cells(s.cells[:0])
+	}
+	n := 0
+	for _, c := range s.cells {
+		n += len(c.Text)
+		if len(bytes.TrimSpace(c.Text)) > 0 {
+			l.filled++
+		}
+	}
+	if !keep {
+		l.cells = make([]Cell, len(s.cells))
+		return l
+	}
+	texts := make([]byte, 0, n)
+	l.cells = slices.Clone(s.cells)
+	for i := range l.cells {
+		at := len(texts)
+		texts = append(texts, l.cells[i].Text...)
+		l.cells[i].Text = texts[at:len(texts):len(texts)]
+	}
+	return l
+}
+
+// usualWidth is the width of most lines; of two that are as frequent, the larger.
+func usualWidth(lines []line) (width int) {
+	counts := map[int]int{}
+	for i := range lines {
+		counts[lines[i].width()]++
+	}
+	for w, n := range counts {
+		if n > counts[width] || n == counts[width] && w > width {
+			width = w
+		}
+	}
+	return width
+}
+
+// comment finds lines amid the table that begin with a mark and have not the
+// table's width, where no line of that width begins with it.
+func (c *candidate) comment() bool {
+	if c.width < 2 || c.d.Comment != 0 {
+		return false
+	}
+	rows := 0
+	for _, l := range c.lines {
+		if l.width() == c.width {
+			rows++
+		}
+	}
+	for _, mark := range []byte(commentMarks) {
+		if strings.IndexByte(c.d.Delimiter, mark) >= 0 || mark == c.d.Quote {
+			continue
+		}
+		before, amid, not := 0, 0, false
+		for _, l := range c.lines {
+			marked := len(l.cells[0].Text) > 0 && l.cells[0].Text[0] == mark && !l.cells[0].Quoted
+			switch {
+			case l.width() == c.width:
+				not = not || marked
+				before++
+			case marked && before > 0 && before < rows:
+				amid++
+			}
+		}
+		if amid > 0 && !not {
+			c.d.Comment = mark
+			return true
+		}
+	}
+	return false
+}
+
+// rate scores how much the sample looks like a table: by the share of rows that
+// have the usual width, by that width, and by how many cells look like values
+// and not like pieces of a row cut in wrong places. Lines before the first and
+// behind the last row of that width may be a preamble and a footer.
+func (c *candidate) rate() {
+	first, last, n := -1, 0, 0
+	for i := range c.lines {
+		if c.lines[i].width() == c.width {
+			if first < 0 {
+				first = i
+			}
+			last = i
+			n++
+		}
+	}
+	inside := last - first + 1
+	c.share = float64(n) / float64(inside)
+	c.in = 1 - 0.5*float64(len(c.lines)-inside)/float64(len(c.lines))
+	cells, quoted, empty, padded := 0, 0, 0, 0
+	for i := first; i <= last; i++ {
+		for _, cell := range c.lines[i].cells {
+			c.worth += c.worthOf(cell)
+			cells++
+			switch {
+			case cell.Quoted:
+				quoted++
+			case len(cell.Text) == 0:
+				empty++
+			case cell.Text[0] == ' ' && len(cell.Text) > 1:
+				padded++
+			}
+		}
+	}
+	c.worth /= float64(cells)
+	c.worth *= 1 - 0.5*float64(c.loose)/float64(len(c.lines))
+	c.worth *= 1 - 0.5*float64(c.torn(c.lines[first:last+1]))/float64(inside)
+	if c.width == 1 {
+		// A table of one column is what is left when nothing else fits.
+		c.score = 0.1 * c.worth
+		return
+	}
+	c.score = c.share * c.in * c.worth * float64(c.width-1) / float64(c.width)
+	c.score *= 1 - 0.1*float64(padded)/float64(cells)
+	switch d := strings.TrimSpace(c.d.Delimiter); {
+	case d == ":" && (c.share < 1 || c.in < 1 || len(c.lines) < 3 || c.width == 2 && (len(c.lines) < 4 || c.clock())):
+		c.score = 0 // times and URLs have colons
+	case d == ":":
+		c.score *= 0.7
+	case d == "" && c.d.Delimiter[0] == ' ':
+		// Words have spaces, and so have columns that are set side by side.
+		c.score *= 0.7 * (1 - float64(empty)/float64(cells))
+		if c.share < 0.9 || c.width < 3 && quoted == 0 && c.worth < 1 {
+			c.score *= 0.1
+		}
+	case (d == "^" || d == "~" || d == "|~|") && c.share < 0.9:
+		c.score *= 0.2
+	case c.share < 0.5:
+		c.score *= 0.2
+	}
+	// The rarer ways of writing need some evidence.
+	if c.d.Quote == '\'' && quoted == 0 {
+		c.score *= 0.9
+	}
+	if c.d.Escape != 0 {
+		c.score *= 0.999
+	}
+	if len(c.d.Delimiter) > 1 && c.share < 0.8 {
+		c.score *= 0.5
+	}
+}
+
+// clock says whether the first two cells of a row look like a time, a URL, or a
+// key and its value, which have a colon between them.
+func (c *candidate) clock() bool {
+	for _, l := range c.lines {
+		a, b := l.cells[0].Text, l.cells[1].Text
+		if len(b) > 0 && (b[0] == '/' || b[0] == ' ') || len(a) <= 2 && len(b) >= 2 && classify(a) == classNumber && classify(b[:2]) == classNumber {
+			return true
+		}
+	}
+	return false
+}
+
+// halved says whether the delimiter is half of the one that the text has: nearly
+// always it stands twice, and rows parted by the two have one width.
+func (c *candidate) halved(all []candidate) bool {
+	if len(c.d.Delimiter) != 1 {
+		return false
+	}
+	twice := c.d.Delimiter + c.d.Delimiter
+	return slices.ContainsFunc(all, func(o candidate) bool {
+		return o.d.Delimiter == twice && o.width > 1 && o.share >= 0.95 &&
+			bytes.Count(c.text, []byte(twice))*10 >= bytes.Count(c.text, []byte(c.d.Delimiter))*4
+	})
+}
+
+// torn counts the rows in which a cell begins with a character that quotes, and a
+// later one ends with it: the delimiter between them was in a quoted cell.
+func (c *candidate) torn(rows []line) (n int) {
+	for _, l := range rows {
+		open := byte(0)
+		for _, cell := range l.cells {
+			text := bytes.TrimSpace(cell.Text)
+			if cell.Quoted || len(text) < 2 {
+				continue
+			}
+			first, last := text[0], text[len(text)-1]
+			switch {
+			case open != 0 && last == open && first != open:
+				n++
+				open = 0
+			case (first == '"' || first == '\'') && last != first && first != c.d.Quote:
+				open = first
+			}
+		}
+	}
+	return n
+}
+
+// worthOf is how much a cell looks like a value, 0 to 1.
+func (c *candidate) worthOf(cell Cell) float64 {
+	switch classify(cell.Text) {
+	case classEmpty, classNumber, classDate, classBoolean:
+		return 1
+	}
+	if cell.Quoted {
+		return 1
+	}
+	if n := len(cell.Text); n > 0 {
+		if q := cell.Text[0]; (q == '"' || q == '\'') && (n == 1 || cell.Text[n-1] == q) {
+			return 0
+		}
+	}
+	torn := 0
+	for _, b := range cell.Text {
+		switch b {
+		case '\t', '|', '"', 1:
+			return 0.1
+		case ',', ';':
+			torn++
+		}
+	}
+	if torn > 0 {
+		return 0.4
+	}
+	return 0.9
+}

@@ -1,0 +1,165 @@
+package csv_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/japanese"
+
+	"lakefeed/schema/csv"
+)
+
+// repeat makes n lines of a format, of which %[1]d is the line's number.
+func repeat(n int, format string) string {
+	var b strings.Builder
+	for i := 1; i <= n; i++ {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
+func encoded(t *testing.T, e encoding.Encoding, text string) string {
+	t.Helper()
+	out, err := e.NewEncoder().String(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestOpenData reads what offices, instruments and programs write: each case has
+// one cause that deploy/docs/csv.md names.
+func TestOpenData(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		dialect    string // delimiter, quote, escape, encoding where it is not utf-8, "+trailing", comment
+		columns    string // joined by |; "-" for no header
+		rows       int
+		first      string // the first row as RFC 4180
+		outside    string // rule and number of the rejects
+	}{
+		{"a title and a blank line", "Population by district\n\ndistrict,men,women\n" + repeat(9, "D%[1]d,%[1]d2,%[1]d3\n"), ",", "district|men|women", 9, "D1,12,13", ""},
+		{"titles with delimiters of a spreadsheet", "Population by district,,\n,,\ndistrict,men,women\n" + repeat(9, "D%[1]d,%[1]d2,%[1]d3\n"), ",", "district|men|women", 9, "D1,12,13", ""},
+		{"keys and values before the table", "Station;Zürich\nFrom;2020-01-01\nUnit;mm\n\ndate;rain;sun\n" + repeat(20, "2020-02-%02[1]d;0,%[1]d;%[1]d\n"), ";", "date|rain|sun", 20, `2020-02-01,"0,1",1`, ""},
+		{"a title with a comma", "Deaths, by cause\nSource: office\n\nyear,cause,n\n" + repeat(9, "200%[1]d,flu,%[1]d\n"), ",", "year|cause|n", 9, "2001,flu,1", ""},
+		{"units under the names", "time,speed,temp\ns,m/s,°C\n" + repeat(9, "%[1]d,%[1]d.5,-%[1]d\n"), ",", "time s|speed m/s|temp °C", 9, "1,1.5,-1", ""},
+		{"groups over the names", ",2019,,2020,\nname,q1,q2,q1,q2\n" + repeat(9, "n%[1]d,%[1]d,%[1]d,%[1]d,%[1]d\n"), ",", "name|2019 q1|q2|2020 q1|q2", 9, "n1,1,1,1,1", ""},
+		{"a source below", "a,b,c\n" + repeat(9, "x%[1]d,%[1]d,y\n") + "\nSource: Office, 2020\n* provisional\n", ",", "a|b|c", 9, "x1,1,y", "footer 2"},
+		{"notes with delimiters of a spreadsheet", "a;b;c\n" + repeat(9, "x%[1]d;%[1]d;y\n") + ";;\nNote: estimated;;\n", ";", "a|b|c", 9, "x1,1,y", "footer 2"},
+		{"totals are rows", "a;b;c\n" + repeat(9, "x%[1]d;%[1]d;y\n") + "Total;45;\n", ";", "a|b|c", 10, "x1,1,y", ""},
+		{"a last row that is short", "a,b,c\n" + repeat(9, "x%[1]d,%[1]d,y\n") + "x10,10\n", ",", "a|b|c", 10, "x1,1,y", ""},
+		{"another table below", "a,b,c\n" + repeat(9, "x%[1]d,%[1]d,y\n") + "\nTable 2\nname,n\n" + repeat(5, "z%[1]d,%[1]d\n"), ",", "a|b|c", 9, "x1,1,y", "second_table 7"},
+		{"the file twice", "a,b,c\n" + repeat(9, "x%[1]d,%[1]d,y\n") + "a,b,c\n" + repeat(9, "w%[1]d,%[1]d,y\n"), ",", "a|b|c", 18, "x1,1,y", ""},
+		{"rows that are short at first", "1,2\n3,4\n" + repeat(9, "%[1]d,1,2\n"), ",", "-", 11, "1,2", ""},
+		{"rows of any width", "a,b,c\n1,2\n" + repeat(4, "%[1]d,2,3\n%[1]d,2\n4\n"), ",", "a|b|c", 13, "1,2", ""},
+		{"a second column without a name", "id,\n" + repeat(9, "%[1]d,x%[1]d\n"), ",", "id|", 9, "1,x1", ""},
+		{"a title over two columns", "People,\nid,name\n" + repeat(9, "%[1]d,x%[1]d\n"), ",", "id|name", 9, "1,x1", ""},
+		{"a column more from some row on", "a,b,c\n" + repeat(30, "x%[1]d,y,z\n") + repeat(60, "x%[1]d,y,z,w\n"), ",", "a|b|c", 90, "x1,y,z", ""},
+		{"a column less from some row on", "a,b,c\n" + repeat(60, "x%[1]d,y,z\n") + repeat(30, "x%[1]d,y\n"), ",", "a|b|c", 90, "x1,y,z", ""},
+		{"the same row always", strings.Repeat("some text,1234567890\n", 99), ",", "-", 99, "some text,1234567890", ""},
+		{"the same row first", "u,v\nu,v\nw,x\ny,z\n", ",", "u|v", 2, "w,x", ""},
+		{"decimal commas", "Ort;Wert\n" + repeat(9, "Ort %[1]d;%[1]d,25\n"), ";", "Ort|Wert", 9, `Ort 1,"1,25"`, ""},
+		{"tabs and commas", "id\tname\tamount\n" + repeat(9, "%[1]d\tDoe, Jane\t1,%[1]d00\n"), "\t", "id|name|amount", 9, `1,"Doe, Jane","1,100"`, ""},
+		{"all cells quoted", "\"a\",\"b\"\r\n" + repeat(9, "\"%[1]d\",\"x, y\"\r\n"), ",", "a|b", 9, `"1","x, y"`, ""},
+		{"quotes in quotes", "a;b\n" + repeat(9, "%[1]d;\"say \"hi; you\" to me\"\n"), ";", "a|b", 9, `1,"say ""hi; you"" to me"`, ""},
+		{"inches", "size,n\n" + repeat(9, "5\" pipe,%[1]d\n"), ",", "size|n", 9, `"5"" pipe",1`, ""},
+		{"spaces behind delimiters", "a, b, c\n" + repeat(9, "%[1]d, \"x, y\", z\n"), ", ", "a|b|c", 9, `1,"x, y",z`, ""},
+		{"backslashes", "a,b\n" + repeat(9, "%[1]d,\"say \\\"hi, you\\\"\"\n"), ",\\", "a|b", 9, `1,"say ""hi, you"""`, ""},
+		{"apostrophes as quotes", "a,b\n" + repeat(9, "%[1]d,'x, y'\n"), ",'", "a|b", 9, `1,"x, y"`, ""},
+		{"apostrophes", "a,b\n" + repeat(9, "%[1]d,'tis fine\n"), ",", "a|b", 9, `1,'tis fine`, ""},
+		{"a delimiter behind each record", repeat(9, "%[1]d|x|2020-01-01|\n"), "|+trailing", "-", 9, "1,x,2020-01-01", ""},
+		{"a delimiter behind each row", "a|b|c\n" + repeat(9, "%[1]d|x|2020-01-01|\n"), "|+trailing", "a|b|c", 9, "1,x,2020-01-01", ""},
+		{"empty columns of a spreadsheet", "a,b,,\n" + repeat(9, "%[1]d,x,,\n"), ",", "a|b||", 9, "1,x,,", ""},
+		{"row numbers without a name", "name,n\n" + repeat(9, "%[1]d,x%[1]d,%[1]d\n"), ",", "|name|n", 9, "1,x1,1", ""},
+		{"a header with a delimiter more", "a,,b,c\n" + repeat(9, "%[1]d,x,%[1]d\n"), ",", "a|b|c", 9, "1,x,1", ""},
+		{"a header with another delimiter", "a;b;c\n" + repeat(9, "%[1]d,x,%[1]d\n"), ",", "a|b|c", 9, "1,x,1", ""},
+		{"years as names", "country,2018,2019,2020\n" + repeat(9, "C%[1]d,%[1]d,%[1]d00,%[1]d\n"), ",", "country|2018|2019|2020", 9, "C1,1,100,1", ""},
+		{"days as names", "place,2020-01-01,2020-01-02\n" + repeat(9, "C%[1]d,%[1]d,%[1]d\n"), ",", "place|2020-01-01|2020-01-02", 9, "C1,1,1", ""},
+		{"numbers as names", "0,1,2,3\n" + repeat(9, "0.%[1]d,1.%[1]d,7.5,x\n"), ",", "0|1|2|3", 9, "0.1,1.1,7.5,x", ""},
+		{"only text", "Vorname,Ort\nHans,Köln\nIna,Bonn\nUte,Ulm\nJan,Kiel\n", ",", "Vorname|Ort", 4, "Hans,Köln", ""},
+		{"only text without a header", "a@b.de,Köln\nc@d.de,Bonn\ne@f.de,Ulm\ng@h.de,Bonn\n", ",", "-", 4, "a@b.de,Köln", ""},
+		{"one column of numbers", "n\n" + repeat(9, "%[1]d\n"), ",", "n", 9, "1", ""},
+		{"comments amid the rows", "# made today\na,b,c\n1,2,3\n# corrected, again\n4,5,6\n", ",#", "a|b|c", 2, "1,2,3", ""},
+		{"a name with the mark of comments", "#chrom,start\nchr1,100\nchr2,200\n", ",", "#chrom|start", 2, "chr1,100", ""},
+		{"spaces", "a b c\n" + repeat(9, "%[1]d \"x y\" 2.5\n"), " ", "a|b|c", 9, "1,x y,2.5", ""},
+		{"colons", "code:name\n" + repeat(9, "A%[1]d:x y\n"), ":", "code|name", 9, "A1,x y", ""},
+		{"colons of keys", repeat(9, "key%[1]d: value\n"), ",", "-", 9, "key1: value", ""},
+		{"colons of URLs", "link\n" + repeat(9, "http://a.b/%[1]d\n"), ",", "link", 9, "http://a.b/1", ""},
+		{"colons of times", repeat(9, "0%[1]d:15\n"), ",", "-", 9, "01:15", ""},
+		{"control characters", "a\x01b\x01c\n" + repeat(9, "%[1]d\x01x\x012.5\n"), "\x01", "a|b|c", 9, "1,x,2.5", ""},
+		{"two bars", "a||b||c\n" + repeat(9, "%[1]d||x|y||2.5\n"), "||", "a|b|c", 9, "1,x|y,2.5", ""},
+		{"carets", "a^b^c\n" + repeat(9, "%[1]d^x, y^2.5\n"), "^", "a|b|c", 9, `1,"x, y",2.5`, ""},
+		{"tildes", "a~b~c\n" + repeat(9, "%[1]d~x~2.5\n"), "~", "a|b|c", 9, "1,x,2.5", ""},
+		{"umlauts of Windows", encoded(t, charmap.Windows1252, "Straße;Größe\n"+repeat(9, "Mühle %[1]d;%[1]d\n")), ";windows-1252", "Straße|Größe", 9, "Mühle 1,1", ""},
+		{"Cyrillic of Windows", encoded(t, charmap.Windows1251, "имя;город\n"+repeat(9, "Иван %[1]d;Москва\n")), ";windows-1251", "имя|город", 9, "Иван 1,Москва", ""},
+		{"Cyrillic of Unix", encoded(t, charmap.KOI8R, "имя;город\n"+repeat(9, "Иван %[1]d;Москва\n")), ";koi8-r", "имя|город", 9, "Иван 1,Москва", ""},
+		{"Polish of Windows", encoded(t, charmap.Windows1250, "imię;miasto\n"+repeat(9, "Wałęsa %[1]d;Łódź świętokrzyska\n")), ";windows-1250", "imię|miasto", 9, "Wałęsa 1,Łódź świętokrzyska", ""},
+		{"umlauts of DOS", encoded(t, charmap.CodePage850, "Straße;Größe\n"+repeat(9, "Mühle %[1]d;Äpfel\n")), ";ibm850", "Straße|Größe", 9, "Mühle 1,Äpfel", ""},
+		{"umlauts of the Macintosh", encoded(t, charmap.Macintosh, "Straße;Größe\r"+repeat(9, "Mühle %[1]d;Käse\r")), ";macintosh", "Straße|Größe", 9, "Mühle 1,Käse", ""},
+		{"Japanese", encoded(t, japanese.ShiftJIS, "都道府県,人口\n"+repeat(9, "東京都%[1]d,%[1]d00\n")), ",shift_jis", "都道府県|人口", 9, "東京都1,100", ""},
+		{"UTF-16 without a BOM", string(utf16Bytes("name,n\n"+repeat(9, "x%[1]d,%[1]d\n"), false)), ",utf-16le", "name|n", 9, "x1,1", ""},
+		{"another last line end", "a,b\r\n" + repeat(9, "%[1]d,x\r\n") + "10,y\n", ",", "a|b", 10, "1,x", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			found, why, err := csv.Explain([]byte(c.text), true, csv.Overrides{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := found.Dialect
+			dialect := d.Delimiter
+			for _, b := range []byte{d.Quote, d.Escape, d.Comment} {
+				if b != 0 && b != '"' {
+					dialect += string(rune(b))
+				}
+			}
+			if d.Encoding != csv.UTF8 {
+				dialect += d.Encoding
+			}
+			if d.Trailing {
+				dialect += "+trailing"
+			}
+			columns := "-"
+			if d.Header {
+				columns = strings.Join(found.Columns, "|")
+			}
+			if dialect != c.dialect || columns != c.columns {
+				t.Errorf("dialect %q, columns %q; want %q, %q\n%+v", dialect, columns, c.dialect, c.columns, why)
+			}
+			var r io.Reader = strings.NewReader(c.text)
+			if d.ByteOffsets() {
+				r = bytes.NewReader([]byte(c.text)[found.Body:])
+			}
+			rows, first, outside, rule := 0, "", 0, ""
+			s := csv.NewSplitter(r, d, found.Options())
+			for {
+				row, err := s.Next()
+				if err == io.EOF {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if row.Rule != "" {
+					outside, rule = outside+1, row.Rule
+					continue
+				}
+				if rows++; rows == 1 {
+					first = string(s.AppendRFC4180(nil))
+				}
+			}
+			got := ""
+			if outside > 0 {
+				got = fmt.Sprint(rule, " ", outside)
+			}
+			if diff := cmp.Diff([]any{c.rows, c.first, c.outside}, []any{rows, first, got}); diff != "" {
+				t.Errorf("rows, the first of them, and rejects (-want +got):\n%s%+v", diff, why)
+			}
+		})
+	}
+}

@@ -1,0 +1,376 @@
+package csv
+
+import (
+	"bytes"
+	"slices"
+)
+
+// mostTitles is how many lines of several cells may stand before a table.
+const mostTitles = 20
+
+// found finds the table in the sample: what is before it, its header, and what is
+// behind it.
+func (c *candidate) found(fixed Overrides, complete bool, why *Explanation) Found {
+	start, end := 0, len(c.lines)
+	all := c.lines
+	whole := fixed.Tail != nil && !*fixed.Tail
+	if complete && !whole && c.width > 1 {
+		all = c.all()
+	}
+	second := -1
+	if complete && !whole {
+		if second = c.secondTable(all); second >= 0 && second < len(c.lines) {
+			end = second
+			c.width = usualWidth(c.lines[:end])
+		}
+	}
+	table := c.lines[:end]
+	if fixed.Skip == nil {
+		start = c.tableStart(table)
+		wide := 0
+		for _, l := range table[:start] {
+			if l.filled > 1 {
+				wide++
+			}
+		}
+		if wide > mostTitles { // the table, and what follows is rows of another width
+			c.width = usualWidth(table[:start])
+			start = c.tableStart(table[:start])
+		}
+	}
+	h := c.headerOf(table, start, fixed)
+	if fixed.Skip == nil {
+		start = h.at
+	}
+	f := Found{Dialect: c.d, Width: c.width}
+	f.Dialect.Header = h.rows > 0
+	if h.rows > 1 {
+		f.Dialect.Headers = h.rows
+	}
+	switch {
+	case fixed.Trailing != nil:
+	case c.trailing(table[min(h.at+h.rows, len(table)):], h):
+		f.Dialect.Trailing = true
+		f.Width--
+		if len(h.names) == c.width && h.names[len(h.names)-1] == "" {
+			h.names = h.names[:len(h.names)-1]
+		}
+	}
+	if h.rows > 0 {
+		f.Columns = fitNames(h, f.Width)
+	}
+	first := table[start]
+	f.Body, f.BodyLine = c.o.Offset, c.o.Line
+	if start > 0 {
+		f.Body, f.BodyLine = first.from, first.number
+		f.Dialect.Skip = int(first.number) - 1
+	}
+	if h.rows > 0 {
+		last := table[h.at+h.rows-1]
+		f.Body = last.to
+		_, f.BodyLine = c.positionBehind(last)
+	}
+	if end == second || second >= len(c.lines) {
+		f.Tail = Tail{From: all[second].from, Rule: SecondTable}
+	} else if complete && !whole {
+		if at := c.footer(all, h.at+h.rows); at >= 0 {
+			f.Tail = Tail{From: all[at].from, Rule: Footer}
+		}
+	}
+	if f.Tail.Rule != "" {
+		f.Tail.To = c.o.Offset + int64(len(c.text))
+	}
+	c.explain(why, h, f, table, all, start)
+	return f
+}
+
+// positionBehind is where the lines go on behind l.
+func (c *candidate) positionBehind(l line) (offset, number int64) {
+	s := splitText(c.text[l.from-c.o.Offset:l.to-c.o.Offset], c.d, Options{Offset: l.from, Line: l.number, Width: c.o.Width})
+	s.begun = true
+	for {
+		if _, err := s.Next(); err != nil {
+			return s.Position()
+		}
+	}
+}
+
+// all are all lines of a sample that is the whole object, those beyond the head
+// without their cells' texts.
+func (c *candidate) all() []line {
+	lines := slices.Clone(c.lines)
+	last := lines[len(lines)-1]
+	if last.to-c.o.Offset >= int64(len(c.text)) {
+		return lines
+	}
+	o := c.o
+	o.Offset, o.Line = c.positionBehind(last)
+	s := splitText(c.text[o.Offset-c.o.Offset:], c.d, o)
+	s.begun, s.gap = true, false
+	for {
+		row, err := s.Next()
+		if err != nil {
+			return lines
+		}
+		lines = append(lines, s.sampled(row, false))
+	}
+}
+
+// cellsAt are a line's cells, also where they were not kept.
+func (c *candidate) cellsAt(l line) []Cell {
+	for _, cell := range l.cells {
+		if cell.Text != nil {
+			return l.cells
+		}
+	}
+	s := splitText(c.text[l.from-c.o.Offset:l.to-c.o.Offset], c.d, Options{Offset: l.from, Line: l.number, Width: c.o.Width})
+	s.begun = true
+	row, err := s.Next()
+	if err != nil {
+		return l.cells
+	}
+	return s.sampled(row, true).cells
+}
+
+// secondTable finds the line at which another table begins, -1 where there is
+// none. It has another width than the first, no row behind it has the width of the
+// first, and it begins with names.
+func (c *candidate) secondTable(lines []line) int {
+	above, below := map[int]int{}, map[int]int{} // lines of each width before and from at on
+	for i := range lines {
+		below[lines[i].width()]++
+	}
+	usual := 0 // width above
+	for at := 0; at+1 < len(lines); at++ {
+		if at > 0 {
+			w := lines[at-1].width()
+			above[w]++
+			below[w]--
+			if above[w] > above[usual] {
+				usual = w
+			}
+		}
+		w := lines[at].width()
+		if at < 2 || w < 2 || w == usual || w == lines[at-1].width() || w != lines[at+1].width() ||
+			usual < 2 || above[usual]*10 < at*9 || below[w]*10 < (len(lines)-at)*9 || below[usual] > 0 {
+			continue
+		}
+		// A few lines of keys and values before a larger table are its preamble.
+		if n := above[usual]; n < 5 && n*4 < len(lines)-at || n < 3 {
+			continue
+		}
+		if !lines[at].gap && lines[at-1].width() != 1 && !c.newNames(lines, at) {
+			continue
+		}
+		// Titles above it are of the second table, too.
+		for at > 2 && lines[at-1].width() == 1 {
+			at--
+		}
+		return at
+	}
+	return -1
+}
+
+// newNames says whether the record at at names columns: its cells are unlike those
+// below it, or half of them are names in the first line.
+func (c *candidate) newNames(lines []line, at int) bool {
+	first := c.cellsAt(lines[at])
+	again := 0
+	for _, cell := range first {
+		if slices.ContainsFunc(lines[0].cells, func(name Cell) bool { return len(cell.Text) > 0 && bytes.Equal(name.Text, cell.Text) }) {
+			again++
+		}
+	}
+	below := slices.Clone(lines[at+1 : min(len(lines), at+51)])
+	for i := range below {
+		below[i].cells = c.cellsAt(below[i])
+	}
+	other := *c
+	other.width = len(first)
+	yes, _, evidence := other.names(first, below)
+	return again*2 >= len(first) || yes && sum(evidence) >= 1
+}
+
+// tableStart is the line at which the table begins: its header, or its first row.
+// Lines before it are too narrow, or have one cell that is not empty.
+func (c *candidate) tableStart(lines []line) int {
+	if c.width < 2 {
+		return 0
+	}
+	at := 0
+	// A title may have as many delimiters as the rows, amid others that have none.
+	for i, wide, narrow := 0, 0, 0; i < min(20, len(lines)/2); i++ {
+		switch lines[i].width() {
+		case c.width:
+			wide++
+		case 1:
+			if narrow++; narrow > wide {
+				at = i + 1
+			}
+		}
+	}
+	for at < len(lines) && lines[at].width() != c.width {
+		at++
+	}
+	if at == len(lines) {
+		return 0
+	}
+	// Rows that are not as wide as most are rows all the same where that is usual,
+	// or where they hold only values.
+	for i := range lines[:at] {
+		l := lines[i]
+		if l.width() < 2 || slices.ContainsFunc(lines[i+1:at+1], func(l line) bool { return l.gap }) {
+			continue
+		}
+		text := slices.ContainsFunc(l.cells, func(cell Cell) bool { return classify(cell.Text) == classText })
+		if c.share < 0.9 || !text && l.filled > 1 {
+			return i
+		}
+	}
+	// Rows of which only one cell is filled are titles, unless such rows are usual.
+	dense := func(l line) bool { return l.width() == c.width && l.filled >= 2 }
+	usual := 0
+	for _, l := range lines[at:] {
+		if dense(l) {
+			usual++
+		}
+	}
+	if usual*10 >= (len(lines)-at)*6 {
+		for title := at; title < len(lines)-1 && title < at+50 && lines[title].width() == c.width; title++ {
+			if !dense(lines[title]) {
+				if !firstFilled(lines[title].cells) {
+					break // a value, and no title
+				}
+				continue
+			}
+			named, _, _ := c.names(lines[title].cells, lines[title+1:])
+			if c.width > 2 || named {
+				at = title
+			}
+			break
+		}
+	}
+	return at
+}
+
+// firstFilled says whether no cell but the first has a text, and that is no value
+// as a column of numbers or days would have.
+func firstFilled(cells []Cell) bool {
+	for i, cell := range cells {
+		if i > 0 && len(bytes.TrimSpace(cell.Text)) > 0 {
+			return false
+		}
+	}
+	return classify(cells[0].Text) == classText || len(cells[0].Text) == 0
+}
+
+// mostRemarks is how many remarks may stand behind a table.
+const mostRemarks = 200
+
+// footer finds the line behind which there are only remarks, -1 where there is
+// none: lines of one filled cell, a text, of which the rows before have none or
+// hardly any.
+func (c *candidate) footer(lines []line, body int) int {
+	if c.width < 2 || len(lines) <= body {
+		return -1
+	}
+	remarks := 0
+	remark := func(l line) bool {
+		switch {
+		case l.filled == 0:
+			return true
+		case l.rule != "" || l.filled > 1 || l.width() > 1 && (c.width == 2 || l.width() != c.width):
+			return false
+		}
+		cells := c.cellsAt(l)
+		if classify(cells[0].Text) != classText {
+			return false
+		}
+		remarks++
+		return true
+	}
+	at := len(lines)
+	for at > body && remark(lines[at-1]) {
+		if at--; remarks > mostRemarks {
+			return -1
+		}
+	}
+	// What stands behind the last blank line, and is remarks for the most part, is
+	// remarks: one may have as many delimiters as a row.
+	for i := at - 1; i > body && i >= len(lines)-2*remarks; i-- {
+		if lines[i].gap {
+			at = i
+			break
+		}
+	}
+	if remarks == 0 || at == body {
+		return -1
+	}
+	sparse := 0
+	body = max(body, at-10*mostRemarks)
+	for _, l := range lines[body:at] {
+		if l.filled > 0 && remark(l) {
+			sparse++
+		}
+	}
+	if sparse*50 > at-body {
+		return -1
+	}
+	return at
+}
+
+// trailing says whether each row ends with a delimiter behind which no cell is
+// meant: its last cell is always empty, and has no name in the header.
+func (c *candidate) trailing(rows []line, h header) bool {
+	if c.width < 2 || len(rows) == 0 || c.d.Escape != 0 && c.d.Quote == 0 {
+		return false
+	}
+	if h.rows > 0 && (len(h.names) != c.width-1 || h.shifted) {
+		return false
+	}
+	if h.rows == 0 && len(rows) < 2 {
+		return false
+	}
+	return c.lastEmpty(rows)
+}
+
+// lastEmpty says whether the last cell of every row is empty.
+func (c *candidate) lastEmpty(rows []line) bool {
+	n := 0
+	for _, l := range rows {
+		if l.width() != c.width {
+			continue
+		}
+		if last := l.cells[len(l.cells)-1]; len(last.Text) > 0 || last.Quoted {
+			return false
+		}
+		n++
+	}
+	return n > 0
+}
+
+// explain tells what decided.
+func (c *candidate) explain(why *Explanation, h header, f Found, table, all []line, start int) {
+	why.Header, why.Columns = h.why, h.evidence
+	shown := func(l line) Line {
+		raw := c.text[l.from-c.o.Offset : l.to-c.o.Offset]
+		raw = bytes.TrimRight(raw[:min(len(raw), shownText)], "\r\n")
+		return Line{Number: l.number, Text: string(bytes.ToValidUTF8(raw, nil)), Cells: l.width()}
+	}
+	for _, l := range table[:min(start, shownLines)] {
+		why.Preamble = append(why.Preamble, shown(l))
+	}
+	for _, l := range table[start:] {
+		if l.width() != c.width && len(why.Ragged) < shownLines {
+			why.Ragged = append(why.Ragged, shown(l))
+		}
+	}
+	if f.Tail.Rule == "" {
+		return
+	}
+	for _, l := range all {
+		if f.Tail.holds(l.from) && len(why.Tail) < shownLines {
+			why.Tail = append(why.Tail, shown(l))
+		}
+	}
+}
