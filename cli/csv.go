@@ -1,18 +1,28 @@
 package cli
 
-import "lakefeed/schema/csv"
+import (
+	"slices"
+	"strings"
+
+	"lakefeed/schema/csv"
+)
 
 // CSV are the flags that override what is found of a CSV's form.
 type CSV struct {
 	Delimiter *string `help:"What parts the cells. Default: found." placeholder:"TEXT"`
 	Quote     *string `help:"The quote character; none for no quotes. Default: found." placeholder:"CHAR"`
 	Escape    *string `help:"What escapes a quote inside quotes; double for the quote doubled. Default: found." placeholder:"CHAR"`
-	Encoding  *string `help:"utf-8, windows-1252, utf-16le or utf-16be. Default: found." placeholder:"NAME"`
+	Comment   *string `help:"What begins a line that is no row; none for nothing. Default: found." placeholder:"CHAR"`
+	Encoding  *string `help:"utf-8, windows-1252, shift_jis, utf-16le, or another of those that deploy/docs/csv.md lists. Default: found." placeholder:"NAME"`
 	Header    *bool   `help:"The first record names the columns. Default: found." negatable:""`
+	Headers   *int    `help:"How many records name the columns together. Default: found." placeholder:"N"`
+	Skip      *int    `help:"How many lines stand before the header. Default: found." placeholder:"N"`
+	Trailing  *bool   `help:"A delimiter ends each record, and no cell begins behind it. Default: found." negatable:""`
+	Tail      *bool   `help:"What follows the table, remarks or another table, is no row of it. --no-tail: every line is. Default: found." negatable:""`
 }
 
 func (c *CSV) overrides() csv.Overrides {
-	o := csv.Overrides{Encoding: c.Encoding, Header: c.Header}
+	o := csv.Overrides{Encoding: c.Encoding, Header: c.Header, Headers: c.Headers, Skip: c.Skip, Trailing: c.Trailing, Tail: c.Tail}
 	if c.Delimiter != nil {
 		d := *c.Delimiter
 		if d == `\t` || d == "tab" {
@@ -22,6 +32,7 @@ func (c *CSV) overrides() csv.Overrides {
 	}
 	o.Quote = oneByte(c.Quote, "none")
 	o.Escape = oneByte(c.Escape, "double")
+	o.Comment = oneByte(c.Comment, "none")
 	return o
 }
 
@@ -39,10 +50,18 @@ func oneByte(s *string, none string) *byte {
 
 // Validate is called by the command line's parser.
 func (c *CSV) Validate() error {
-	for _, s := range []*string{c.Quote, c.Escape} {
+	for _, s := range []*string{c.Quote, c.Escape, c.Comment} {
 		if s != nil && len(*s) > 1 && *s != "none" && *s != "double" {
-			return &usageError{"--quote and --escape take one character, not " + quote(*s)}
+			return &usageError{"--quote, --escape and --comment take one character, not " + quote(*s)}
 		}
+	}
+	for _, n := range []*int{c.Headers, c.Skip} {
+		if n != nil && *n < 0 {
+			return &usageError{"--headers and --skip take a number that is not below 0"}
+		}
+	}
+	if c.Encoding != nil && !slices.Contains(csv.Encodings(), *c.Encoding) {
+		return &usageError{"--encoding takes one of " + strings.Join(csv.Encodings(), ", ") + ", not " + quote(*c.Encoding)}
 	}
 	return nil
 }

@@ -56,7 +56,9 @@ func observe(inference *schema.Inference, uri string, found csv.Found, head []by
 	if found.Dialect.ByteOffsets() {
 		head = head[found.Body:]
 	}
-	splitter := csv.NewSplitter(bytes.NewReader(head), found.Dialect, csv.Options{Offset: found.Body, Line: found.BodyLine, Width: found.Width, Hold: !complete})
+	options := found.Options()
+	options.Hold = !complete
+	splitter := csv.NewSplitter(bytes.NewReader(head), found.Dialect, options)
 	var cells []csv.Cell
 	for {
 		row, err := splitter.Next()

@@ -35,9 +35,12 @@ func (c *produceCommand) Run(ctx context.Context, g *Globals) error {
 		return err
 	}
 	if c.DryRun {
-		return producer.DryRun(ctx, g.stdout, sources, c.overrides(), producer.Events{Rejected: func(r producer.Rejected) {
-			fmt.Fprintf(g.stderr, "%s:%d: not a row, bytes %d to %d: %s: %s\n", objectName(r.URI), r.Line, r.From, r.To, r.Rule, r.Message)
-		}})
+		return producer.DryRun(ctx, g.stdout, sources, c.overrides(), producer.Events{
+			Rejected: func(r producer.Rejected) {
+				fmt.Fprintf(g.stderr, "%s:%d: not a row, bytes %d to %d: %s: %s\n", objectName(r.URI), r.Line, r.From, r.To, r.Rule, r.Message)
+			},
+			Info: func(w producer.Warning) { fmt.Fprintf(g.stderr, "%s: %s\n", objectName(w.URI), w.Message) },
+		})
 	}
 	if c.Topic == "" {
 		if c.Topic = c.Feed.Table; c.Topic == "" {

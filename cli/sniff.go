@@ -21,8 +21,11 @@ type sniffCommand struct {
 type sniffed struct {
 	URI      string          `json:"uri"`
 	Dialect  csv.Dialect     `json:"dialect"`
+	Width    int             `json:"width"` // cells of a row
+	Tail     csv.Tail        `json:"tail,omitzero"`
 	Complete bool            `json:"complete"` // the whole object was looked at
 	Columns  []sniffedColumn `json:"columns"`
+	Why      csv.Explanation `json:"why"`
 }
 
 type sniffedColumn struct {
@@ -45,7 +48,12 @@ func (c *sniffCommand) Run(ctx context.Context, g *Globals) error {
 		if err := observe(&inference, o.URI, found, head, complete); err != nil {
 			return err
 		}
-		s := sniffed{URI: o.URI, Dialect: found.Dialect, Complete: complete}
+		sample := head[:min(len(head), producer.SniffBytes)]
+		_, why, err := csv.Explain(sample, complete && len(sample) == len(head), c.overrides())
+		if err != nil {
+			return err
+		}
+		s := sniffed{URI: o.URI, Dialect: found.Dialect, Width: found.Width, Tail: found.Tail, Complete: complete, Why: why}
 		for i, seen := range inference.Seen() {
 			t := seen.Evidence.Type()
 			col := sniffedColumn{Name: seen.Name, Type: t.String(), Format: t.Format.String(), Evidence: seen.Evidence}
@@ -75,7 +83,8 @@ func (c *sniffCommand) Run(ctx context.Context, g *Globals) error {
 func (s *sniffed) print(g *Globals) {
 	w := g.stdout
 	d := s.Dialect
-	fmt.Fprintf(w, "%s\n  delimiter %q, quote %s, escape %s, encoding %s, %s\n", s.URI, d.Delimiter, byteText(d.Quote, "none"), byteText(d.Escape, "doubled"), d.Encoding, headerText(d.Header))
+	fmt.Fprintf(w, "%s\n  delimiter %q, quote %s, escape %s, encoding %s, %s%s\n", s.URI, d.Delimiter, byteText(d.Quote, "none"), byteText(d.Escape, "doubled"), d.Encoding, headerText(d.Header), otherText(d))
+	s.printWhy(g)
 	if !s.Complete {
 		fmt.Fprintf(w, "  from the first %s\n", bytesText(sampleObject))
 	}
@@ -89,6 +98,35 @@ func (s *sniffed) print(g *Globals) {
 		fmt.Fprintf(tab, "  %s\t%s\t%d\t%d\t%s\n", c.Name, strings.TrimSpace(c.Type+" "+formatText(c.Format)), c.Evidence.Cells, c.Evidence.Nulls, decided)
 	}
 	tab.Flush()
+}
+
+// printWhy says what was weighed for the dialect and which lines decided.
+func (s *sniffed) printWhy(g *Globals) {
+	w, why := g.stdout, s.Why
+	fmt.Fprintf(w, "  encoding: %s; line ends: %d LF, %d CRLF, %d CR\n", why.Encoding, why.LineEnds.LF, why.LineEnds.CRLF, why.LineEnds.CR)
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tab, "  CANDIDATE\tSCORE\tCELLS A ROW\tROWS OF THAT WIDTH\tTABLE\tCELLS LIKE VALUES\n")
+	for _, c := range why.Candidates[:min(len(why.Candidates), 5)] {
+		fmt.Fprintf(tab, "  delimiter %q, quote %s, escape %s\t%.3f\t%d\t%.0f%% of %d\t%.0f%%\t%.0f%%\n", c.Dialect.Delimiter, byteText(c.Dialect.Quote, "none"),
+			byteText(c.Dialect.Escape, "doubled"), c.Score, c.Width, 100*c.Share, c.Rows, 100*c.Inside, 100*c.Worth)
+	}
+	tab.Flush()
+	fmt.Fprintf(w, "  %s: %s\n", headerText(s.Dialect.Header), why.Header)
+	for _, e := range why.Columns[:min(len(why.Columns), 10)] {
+		fmt.Fprintf(w, "    %+.1f %s: %s\n", e.Score, shortText(e.Name), e.Why)
+	}
+	for _, part := range []struct {
+		name  string
+		lines []csv.Line
+	}{{"before the table", why.Preamble}, {"not as wide as the table", why.Ragged}, {"behind the table", why.Tail}} {
+		if len(part.lines) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "  %s:\n", part.name)
+		for _, l := range part.lines {
+			fmt.Fprintf(w, "    line %d, %s: %s\n", l.Number, plural(int64(l.Cells), "cell"), shortText(l.Text))
+		}
+	}
 }
 
 func formatText(format string) string {
@@ -110,6 +148,23 @@ func headerText(header bool) string {
 		return "a header"
 	}
 	return "no header"
+}
+
+// otherText is what a dialect has of the rarer kind.
+func otherText(d csv.Dialect) (out string) {
+	if d.Headers > 1 {
+		out += fmt.Sprintf(" of %d records", d.Headers)
+	}
+	if d.Skip > 0 {
+		out += fmt.Sprintf(", %s before it", plural(int64(d.Skip), "line"))
+	}
+	if d.Comment != 0 {
+		out += fmt.Sprintf(", comments begin with %s", byteText(d.Comment, ""))
+	}
+	if d.Trailing {
+		out += ", a delimiter ends each record"
+	}
+	return out
 }
 
 // shortText is a cell for a line of a table.

@@ -11,17 +11,18 @@ import (
 )
 
 func dryRun(ctx context.Context, out io.Writer, o Object, overrides csv.Overrides, events *Events, scratch *[]byte) (err error) {
-	sample, complete, err := head(ctx, &o, sniffBytes)
+	sample, complete, err := head(ctx, &o, SniffBytes)
 	if err != nil {
 		return err
 	}
-	found, err := sniff(sample, complete, overrides)
+	found, why, err := csv.Explain(sample, complete, overrides)
 	if errors.Is(err, csv.ErrEmpty) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	events.info(o.URI, before(found, why))
 	offset := found.Body
 	if !found.Dialect.ByteOffsets() {
 		offset = 0
@@ -37,7 +38,9 @@ func dryRun(ctx context.Context, out io.Writer, o Object, overrides csv.Override
 		line = append(wire.AppendNames(line[:0], found.Columns), '\n')
 		w.Write(line)
 	}
-	s := csv.NewSplitter(c, found.Dialect, csv.Options{Offset: found.Body, Line: found.BodyLine, MaxRecord: DefaultMaxRecord, Width: found.Width})
+	options := found.Options()
+	options.MaxRecord = DefaultMaxRecord
+	s := csv.NewSplitter(c, found.Dialect, options)
 	for ctx.Err() == nil {
 		row, err := s.Next()
 		if err == io.EOF {
@@ -54,5 +57,6 @@ func dryRun(ctx context.Context, out io.Writer, o Object, overrides csv.Override
 		w.Write(line)
 	}
 	*scratch = line
+	events.info(o.URI, again(s.Headers()))
 	return errors.Join(ctx.Err(), w.Flush())
 }

@@ -60,7 +60,7 @@ func (e *Events) warn(uri, message string) {
 }
 
 func (e *Events) info(uri, message string) {
-	if e.Info != nil {
+	if e.Info != nil && message != "" {
 		e.Info(Warning{uri, message})
 	}
 }

@@ -34,7 +34,8 @@ type claim struct {
 	Width    int         `json:"width"`
 	Body     int64       `json:"body"` // byte offset and line of the first row
 	BodyLine int64       `json:"body_line"`
-	Splitter int         `json:"splitter"` // version of the splitter's rules
+	Tail     csv.Tail    `json:"tail,omitzero"` // what follows the table
+	Splitter int         `json:"splitter"`      // version of the splitter's rules
 	// MaxRecord decides what is a reject; 0 is the default.
 	MaxRecord int       `json:"max_record,omitempty"`
 	Start     int64     `json:"start"` // end of the topic partition's log at that time

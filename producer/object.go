@@ -249,7 +249,7 @@ func (p *Producer) claim(ctx context.Context, o *Object, d decision) (_ *claim, 
 			return nil, false, err
 		}
 		c.contentMark = sample
-		c.Dialect, c.Columns, c.Width, c.Body, c.BodyLine = found.Dialect, found.Columns, found.Width, found.Body, found.BodyLine
+		c.Dialect, c.Columns, c.Width, c.Body, c.BodyLine, c.Tail = found.Dialect, found.Columns, found.Width, found.Body, found.BodyLine, found.Tail
 	}
 	stream := schema.NewStreamID(o.URI, d.version, d.from)
 	c.Ranges = []byteRange{{From: d.from, To: -1, Stream: stream, Partition: int(stream.Hash64() % uint64(p.Topic.Partitions))}}
@@ -265,13 +265,14 @@ func (p *Producer) claim(ctx context.Context, o *Object, d decision) (_ *claim, 
 
 // sniff finds an object's dialect from its first bytes, and gives their mark.
 func (p *Producer) sniff(ctx context.Context, o *Object) (csv.Found, contentMark, error) {
-	sample, complete, err := head(ctx, o, sniffBytes)
+	sample, complete, err := head(ctx, o, SniffBytes)
 	if err != nil {
 		return csv.Found{}, contentMark{}, err
 	}
 	h := newContentHash()
 	h.Write(sample)
-	found, err := sniff(sample, complete && !(p.Follow && o.grows()), p.CSV)
+	found, why, err := csv.Explain(sample, complete && !(p.Follow && o.grows()), p.CSV)
+	p.Events.info(o.URI, before(found, why))
 	return found, contentMark{Hashed: int64(len(sample)), Content: h.state()}, err
 }
 

@@ -200,7 +200,7 @@ func TestBatchBytes(t *testing.T) {
 func TestRejects(t *testing.T) {
 	b := newBench(t, 1)
 	long := strings.Repeat("y", 200<<10)
-	content, at := marked("id,name\n§1,a\n§2,\xff\xfe\n§3,b\n§4," + long + "\n§5,c\n§6,\"open\n§7,d\n")
+	content, at := marked("id,name\n§1,a\n§2,\xff\xfe\n§3,b\n§4," + long + "\n§5,c\n§6,x,\"open\n§7,d\n")
 	b.write("x.csv", content)
 	c := b.config()
 	c.MaxRecord = 100 << 10
@@ -208,7 +208,7 @@ func TestRejects(t *testing.T) {
 	c.CSV.Encoding = &utf8
 	summary := b.send(c)
 	s := b.one("x.csv")
-	s.want(t, producer.Complete, "1,a", "2,\xff\xfe", "3,b", ("4," + long)[:64<<10], "5,c", `6,"open`, "7,d")
+	s.want(t, producer.Complete, "1,a", "2,\xff\xfe", "3,b", ("4," + long)[:64<<10], "5,c", `6,x,"open`, "7,d")
 	s.wantPositions(t, at)
 	type reject struct{ Row, Rule, Bytes string }
 	var got []reject
@@ -224,7 +224,7 @@ func TestRejects(t *testing.T) {
 	want := []reject{
 		{"1", csv.Encoding, fmt.Sprintf("%d-%d", i, i+5)},
 		{"3", csv.TooLong, fmt.Sprintf("%d-%d", j, j+3+len(long))},
-		{"5", csv.OpenQuote, fmt.Sprintf("%d-%d", k, k+8)},
+		{"5", csv.OpenQuote, fmt.Sprintf("%d-%d", k, k+10)},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("rejects (-want +got):\n%s", diff)

@@ -12,8 +12,8 @@ import (
 	"lakefeed/schema/csv"
 )
 
-// sniffBytes is how much of an object decides its dialect.
-const sniffBytes = 1 << 20
+// SniffBytes is how much of an object decides its dialect.
+const SniffBytes = 1 << 20
 
 // head reads the first n bytes of an object's content. complete says that there
 // are no more. Standard input can still be read from its beginning afterwards.
@@ -60,13 +60,25 @@ func head(ctx context.Context, o *Object, n int) (b []byte, complete bool, err e
 	return b, err == nil && len(b) < n, err
 }
 
-// sniff finds a dialect. With a header its names are the columns.
-func sniff(sample []byte, complete bool, overrides csv.Overrides) (csv.Found, error) {
-	found, err := csv.SniffWith(sample, complete, overrides)
-	if found.Columns != nil {
-		found.Width = len(found.Columns)
+// before says which lines before an object's table are not sent, "" where there
+// are none.
+func before(found csv.Found, why csv.Explanation) string {
+	if len(why.Preamble) == 0 {
+		return ""
 	}
-	return found, err
+	first := why.Preamble[0].Text
+	if len(first) > 60 {
+		first = first[:57] + "..."
+	}
+	return fmt.Sprintf("its first %d lines stand before the table and are no rows; the first of them is %q", found.Dialect.Skip, first)
+}
+
+// again says how many rows were the header again.
+func again(headers int64) string {
+	if headers == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of its rows are the header again and were not sent", headers)
 }
 
 // sampledAtOnce is how many objects are sampled side by side, for those that are
@@ -85,7 +97,7 @@ func Sample(ctx context.Context, sources []Source, overrides csv.Overrides, perO
 		for i := range some {
 			s := &some[i]
 			total += s.n - len(s.head)
-			found, err := sniff(s.head[:min(len(s.head), sniffBytes)], s.complete && len(s.head) <= sniffBytes, overrides)
+			found, err := csv.SniffWith(s.head[:min(len(s.head), SniffBytes)], s.complete && len(s.head) <= SniffBytes, overrides)
 			if err != nil || len(s.head) == 0 {
 				continue
 			}
@@ -108,8 +120,8 @@ func Sample(ctx context.Context, sources []Source, overrides csv.Overrides, perO
 				continue
 			}
 			n := min(perObject, max(0, total))
-			if n < sniffBytes && o.Size > int64(n) {
-				n = min(sniffBytes, perObject) // every object's columns are seen
+			if n < SniffBytes && o.Size > int64(n) {
+				n = min(SniffBytes, perObject) // every object's columns are seen
 			}
 			total -= n
 			if some = append(some, beginning{Object: o, n: n}); len(some) < sampledAtOnce {

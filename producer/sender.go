@@ -59,18 +59,19 @@ type sender struct {
 	acked        progress
 	ackedAt      time.Time // when acked was last written
 
-	row     int64 // the next one's number
-	read    int64 // ms, when the batch under construction was begun
-	unended bool  // the last one had no line end
-	unsure  bool  // whether a batch that failed is in the log
-	sum     schema.Sum128
-	sent    int64
-	rejects int64
-	bytes   int64
-	key     []byte
-	value   []byte
-	scratch []byte
-	headers []broker.Header
+	row      int64 // the next one's number
+	read     int64 // ms, when the batch under construction was begun
+	unended  bool  // the last one had no line end
+	repeated int64 // rows of former splitters that were the header again
+	unsure   bool  // whether a batch that failed is in the log
+	sum      schema.Sum128
+	sent     int64
+	rejects  int64
+	bytes    int64
+	key      []byte
+	value    []byte
+	scratch  []byte
+	headers  []broker.Header
 }
 
 // landing is what became of a batch: the offset behind it in the topic partition.
@@ -123,7 +124,12 @@ func (s *sender) begin(ctx context.Context, prior *progress, hash *contentHash, 
 
 func (s *sender) split(r io.Reader, offset, line int64, hold bool) {
 	s.hold = hold
-	s.splitter = csv.NewSplitter(r, s.claim.Dialect, csv.Options{Offset: offset, Line: line, MaxRecord: s.claim.MaxRecord, Width: s.claim.Width, Hold: hold})
+	if s.splitter != nil {
+		s.repeated += s.splitter.Headers()
+	}
+	s.splitter = csv.NewSplitter(r, s.claim.Dialect, csv.Options{
+		Offset: offset, Line: line, MaxRecord: s.claim.MaxRecord, Width: s.claim.Width, Columns: s.claim.Columns, Tail: s.claim.Tail, Hold: hold,
+	})
 }
 
 // open reads the object from an offset of its content on, with the hash of what
@@ -469,6 +475,7 @@ func (s *sender) end(ctx context.Context, status string) error {
 func (s *sender) complete(ctx context.Context) error {
 	s.consumed.advance(s.consumed.read())
 	s.acked.contentMark, s.acked.Behind = s.consumed.state(), false
+	s.p.Events.info(s.object.URI, again(s.repeated+s.splitter.Headers()))
 	return s.end(ctx, Complete)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"lakefeed/broker"
 	"lakefeed/producer"
+	"lakefeed/schema/csv"
 )
 
 // together are runs that share the topic with others.
@@ -218,7 +219,7 @@ func TestProgressTopicWithTwoPartitions(t *testing.T) {
 // What a newer lakefeed wrote is not touched.
 func TestNewerLakefeed(t *testing.T) {
 	for _, c := range []struct{ old, new, want string }{
-		{`"splitter":1`, `"splitter":2`, "newer lakefeed"},
+		{fmt.Sprintf(`"splitter":%d`, csv.Version), fmt.Sprintf(`"splitter":%d`, csv.Version+1), "newer lakefeed"},
 		{`"v":1`, `"v":2`, "newer"},
 	} {
 		for _, grown := range []bool{false, true} {
