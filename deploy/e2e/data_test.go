@@ -233,26 +233,20 @@ func sameCell(typ, text string, got cell) bool {
 }
 
 // differs are the files whose rows are counted otherwise than the manifest does,
-// with what is in the lake, quarantine included: dialects that the sniffer does
-// not tell yet.
+// with what is in the lake, rejects of the table included.
 var differs = map[string]int{
-	// a header that repeats a name, or is like the rows
-	"frictionless/duplicate-column.csv": 2, "frictionless/transpose.csv": 3, "rust-csv/strange.csv": 7,
+	// The manifest takes the first row for the header; there is none.
 	"pollock_style/csv/file_no_header.csv": 80,
-	// several header rows, several tables, text before the header
-	"pollock_style/csv/file_header_multirow_2.csv": 82, "pollock_style/csv/file_header_multirow_3.csv": 83,
-	"pollock_style/csv/file_multitable_less.csv": 161, "pollock_style/csv/file_multitable_more.csv": 162, "pollock_style/csv/file_multitable_same.csv": 162,
-	"pollock_style/csv/file_preamble.csv": 82, "pollock_style/csv/file_preamble_text.csv": 83,
-	// spaces as delimiters
-	"pollock_style/csv/file_field_delimiter_0x20.csv": 81, "pollock_style/csv/row_field_delimiter_0_0x20.csv": 81,
-	// a stray quote that another one closes, lines later
-	"pollock_style/csv/row_extra_quote0_col8.csv": 79, "pollock_style/csv/row_extra_quote11_col4.csv": 74, "pollock_style/csv/row_extra_quote13_col2.csv": 76,
-	"pollock_style/csv/row_extra_quote14_col1.csv": 77, "pollock_style/csv/row_extra_quote28_col3.csv": 76, "pollock_style/csv/row_extra_quote29_col1.csv": 77,
-	"pollock_style/csv/row_extra_quote35_col4.csv": 71,
+	// The same header again, and the same rows, directly behind the first: two
+	// files put together, of which the manifest wants the first alone.
+	"pollock_style/csv/file_multitable_same.csv": 160,
+	// A comment, four columns, and rows of one, four and five: the manifest has one
+	// column and counts the names as a row.
+	"frictionless/countries.csv": 5,
 }
 
 // Every file of the test data goes in, one table a folder: its rows and those in
-// quarantine are as many as there are.
+// quarantine are as many as there are, what stands behind a table left out.
 func TestAllData(t *testing.T) {
 	t.Parallel()
 	root := testdata(t, ".")
@@ -275,7 +269,11 @@ func TestAllData(t *testing.T) {
 				if !exists(filepath.Join(lake, table)) {
 					continue
 				}
-				for _, c := range readTable(t, lake, table).columns[column] {
+				x := readTable(t, lake, table)
+				for i, c := range x.columns[column] {
+					if table != "all" && slices.Contains([]string{"footer", "second_table"}, x.columns["rule"][i].text) {
+						continue // no row of the table that counts
+					}
 					u, err := url.Parse(c.text)
 					if err != nil {
 						t.Fatal(err)
@@ -321,4 +319,127 @@ func expectedRows(t *testing.T, manifest, folder string) map[string]int {
 		out[strings.TrimPrefix(cells[path], folder)] = n
 	}
 	return out
+}
+
+// cleverCSV is what CleverCSV 0.8.5 makes of the defects, of 10 marks each; where it
+// has no defect to mend it has all 10. It is measured with the same scorer.
+var cleverCSV = map[string]float64{
+	"file_field_delimiter_0x2C_0x20": 1.667, "file_header_multirow_3": 6.890, "file_header_multirow_2": 6.926,
+	"file_preamble": 6.927, "file_preamble_text": 6.941, "row_field_delimiter_0_0x20": 6.979,
+	"file_multitable_more": 8.277, "file_multitable_same": 8.327, "file_multitable_less": 8.383,
+	"row_less_sep_row0_col1": 9.470, "row_less_sep_row0_col8": 9.470, "file_escape_char_0x00": 9.663,
+	"row_extra_quote": 9.663, "row_more_sep_row0_col1": 9.845, "row_more_sep_row0_col8": 9.845,
+	"row_field_delimiter": 9.942, "file_double_trailing_newline": 9.981, "row_less_sep": 9.994, "row_more_sep": 9.998,
+}
+
+// Each defect that the Pollock benchmark has is read at least as well as CleverCSV
+// reads it, and all of them together better.
+func TestDefects(t *testing.T) {
+	t.Parallel()
+	folder := testdata(t, "pollock_style")
+	names, err := filepath.Glob(filepath.Join(folder, "csv", "*.csv"))
+	if err != nil || len(names) != 65 {
+		t.Fatalf("%d files in %s, want 65: %v", len(names), folder, err)
+	}
+	total := 0.0
+	for _, name := range names {
+		r := ok(t, "produce", "--dry-run", name)
+		mark := marks(records(t, readFile(t, filepath.Join(folder, "clean", filepath.Base(name)))), records(t, r.stdout))
+		total += mark
+		defect := strings.TrimSuffix(filepath.Base(name), ".csv")
+		want, longest := 10.0, ""
+		for known, m := range cleverCSV {
+			if strings.HasPrefix(defect, known) && len(known) > len(longest) {
+				want, longest = m, known
+			}
+		}
+		if mark < want-0.0015 {
+			t.Errorf("%s: %.3f marks, CleverCSV has %.3f", defect, mark, want)
+		}
+	}
+	if mean := total / float64(len(names)); mean < 9.94 {
+		t.Errorf("%.4f marks of 10", mean)
+	} else {
+		t.Logf("%.4f marks of 10; CleverCSV 0.8.5 has 9.4722", mean)
+	}
+}
+
+// records reads RFC 4180 whose records have any number of cells.
+func records(t *testing.T, text string) [][]string {
+	t.Helper()
+	r := csv.NewReader(strings.NewReader(text))
+	r.FieldsPerRecord = -1
+	rows, err := r.ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// marks are the ten of the Pollock benchmark: one for success, and precision,
+// recall and their harmonic mean of the header's cells, of records and of cells,
+// each as a multiset.
+func marks(want, got [][]string) float64 {
+	if len(want) == 0 {
+		return 10
+	}
+	normal := func(cell string) string {
+		cell = strings.TrimSpace(cell)
+		if n, err := strconv.Atoi(cell); err == nil {
+			return strconv.Itoa(n)
+		}
+		if f, err := strconv.ParseFloat(cell, 64); err == nil {
+			return strconv.FormatFloat(f, 'g', -1, 64)
+		}
+		return strings.ToLower(cell)
+	}
+	header := func(rows [][]string) (out []string) {
+		for _, row := range rows[:min(len(rows), 1)] {
+			for _, cell := range row {
+				out = append(out, normal(cell))
+			}
+		}
+		return out
+	}
+	whole := func(rows [][]string) (out []string) {
+		for _, row := range rows[min(len(rows), 1):] {
+			joined := ""
+			for _, cell := range row {
+				joined += normal(cell)
+			}
+			out = append(out, joined)
+		}
+		return out
+	}
+	cells := func(rows [][]string) (out []string) {
+		for _, row := range rows {
+			out = append(out, row...)
+		}
+		return out
+	}
+	sum := 1.0
+	for _, part := range []func([][]string) []string{header, whole, cells} {
+		want, got := part(want), part(got)
+		if len(want) == 0 {
+			sum += 3
+			continue
+		}
+		left := map[string]int{}
+		for _, x := range want {
+			left[x]++
+		}
+		both := 0.0
+		for _, x := range got {
+			if left[x] > 0 {
+				left[x]--
+				both++
+			}
+		}
+		if both == 0 {
+			continue
+		}
+		p, r := both/float64(len(want)), both/float64(len(got))
+		sum += p + r + 2*p*r/(p+r)
+	}
+	return sum
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -178,7 +179,7 @@ func TestQuarantineAndRescue(t *testing.T) {
 	writeFile(t, source, rowsHeader+rowsCSV(0, 50))
 	ingest(t, source, "--lake", lake)
 	bad := filepath.Join(dir, "rows2.csv")
-	writeFile(t, bad, rowsHeader+"50,x,1.5\n51,x\nfifty-two,x,07\n53,x,1,5\n\"54,x,1\n55,y,2\n")
+	writeFile(t, bad, rowsHeader+"50,x,1.5\n51,x\nfifty-two,x,07\n53,x,1,5\n\"54,x,1,6\n55,y,2\n")
 	r := exits(t, 3, "ingest", bad, "--table", "rows", "--lake", lake)
 	if !strings.Contains(r.stderr, "rows__quarantine") {
 		t.Errorf("exit 3 does not say where the rows are: %v", r)
@@ -205,7 +206,7 @@ func TestQuarantineAndRescue(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	if diff := cmp.Diff([]string{"3 cell_count 51,x", "5 cell_count 53,x,1,5", "6 open_quote \"54,x,1"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"3 cell_count 51,x", "5 cell_count 53,x,1,5", "6 open_quote \"54,x,1,6"}, got); diff != "" {
 		t.Errorf("quarantine (-want +got):\n%s", diff)
 	}
 	// The same again is not there twice.
@@ -419,5 +420,65 @@ func TestDryRunPrintsCSV(t *testing.T) {
 	writeFile(t, source, "a;b\n1;\"x;y\"\n;\"\"\n")
 	if r := ok(t, "produce", "--dry-run", source); r.stdout != "a,b\n1,\"x;y\"\n,\"\"\n" && r.stdout != "a,b\n1,x;y\n,\"\"\n" {
 		t.Errorf("--dry-run printed %q", r.stdout)
+	}
+}
+
+// What decided the dialect is told, what is not of the table goes into quarantine or is
+// told, and every choice can be given.
+func TestSniffSaysWhy(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "report.csv")
+	text := "Sales report\n\nid;name;price\n1;a;1,5\n2;b;2,25\nx;y\n3;c;4\nid;name;price\n4;d;5\n\nSource: me\n"
+	if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Dialect struct {
+			Delimiter string
+			Skip      int
+		}
+		Tail struct{ Rule string }
+		Why  struct {
+			Candidates []struct {
+				Dialect struct{ Delimiter string }
+				Score   float64
+			}
+			Header                 string
+			Columns                []struct{ Name, Why string }
+			Preamble, Ragged, Tail []struct {
+				Line int
+				Text string
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(ok(t, "sniff", file, "-o", "json").stdout), &got); err != nil {
+		t.Fatal(err)
+	}
+	w := got.Why
+	if got.Dialect.Delimiter != ";" || got.Dialect.Skip != 2 || got.Tail.Rule != "footer" || w.Header == "" ||
+		len(w.Candidates) < 2 || w.Candidates[0].Dialect.Delimiter != ";" || w.Candidates[0].Score <= w.Candidates[1].Score ||
+		len(w.Preamble) != 1 || w.Preamble[0].Text != "Sales report" || len(w.Tail) != 1 || w.Tail[0].Line != 11 ||
+		len(w.Columns) == 0 || w.Columns[0].Name != "id" || len(w.Ragged) == 0 || w.Ragged[0].Text != "x;y" {
+		t.Errorf("%+v", got)
+	}
+	if r := ok(t, "sniff", file); !strings.Contains(r.stdout, "text over numbers") || !strings.Contains(r.stdout, "Sales report") {
+		t.Error(r)
+	}
+	r := ok(t, "produce", "--dry-run", file)
+	if want := "id,name,price\n1,a,\"1,5\"\n2,b,\"2,25\"\nx,y\n3,c,4\n4,d,5\n"; r.stdout != want {
+		t.Errorf("want\n%s%v", want, r)
+	}
+	for _, said := range []string{"Sales report", "footer", "1 of its rows are the header again"} {
+		if !strings.Contains(r.stderr, said) {
+			t.Errorf("%q is not said: %v", said, r)
+		}
+	}
+	r = ok(t, "produce", "--dry-run", file, "--skip", "0", "--no-header", "--no-tail", "--delimiter", ";")
+	if !strings.HasPrefix(r.stdout, "Sales report\nid,name,price\n") || !strings.HasSuffix(r.stdout, "Source: me\n") {
+		t.Error(r)
+	}
+	s := ingest(t, file, "--lake", filepath.Join(t.TempDir(), "lake"), "--table", "sales", "--quarantine-max-share", "100%")
+	if s.Quarantined != 2 { // the footer, and the row that has not three cells
+		t.Errorf("the summary is %+v", s)
 	}
 }
