@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -166,7 +167,7 @@ func TestS3Sources(t *testing.T) {
 		for i := range 11_025 {
 			ids, amounts = ids+i, amounts+float64(i%1000)+0.5
 		}
-		if diff := cmp.Diff([]any{"11025", "11025", fmt.Sprint(ids), fmt.Sprint(amounts)}, duck(t, query)); diff != "" {
+		if diff := cmp.Diff([]any{"11025", "11025", fmt.Sprint(ids), strconv.FormatFloat(amounts, 'f', -1, 64)}, duck(t, query)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", query, diff)
 		}
 	})
