@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"lakefeed/schema/fault"
 )
 
 // TableConfig says which table to open.
@@ -344,6 +346,9 @@ func (t *Table) ensure(ctx context.Context, key string, into, object any) error 
 // and ErrExists both mean that there is an object now; of two tries of our own
 // the second may find what the first one made.
 func (t *Table) create(ctx context.Context, key string, body []byte) error {
+	if err := fault.At(ctx, fault.ObjectCreate); err != nil {
+		return fmt.Errorf("create %s: %w", key, err)
+	}
 	for try := 1; ; try++ {
 		err := t.store.Create(ctx, key, body)
 		if err == nil || errors.Is(err, ErrExists) || final(err) || try == 5 {

@@ -262,7 +262,7 @@ func (x *table) eachOnce(t *testing.T, id string, n int) {
 }
 
 // leftovers are files that were staged and neither published nor discarded.
-func leftovers(t *testing.T, lake, name string) []string {
+func leftovers(t tester, lake, name string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(lake, "_lakefeed", name, "staged", "*"))
 	if err != nil {

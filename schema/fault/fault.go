@@ -15,7 +15,7 @@ import (
 // Points are all points, in the order in which a row passes them. Each stands
 // between two steps of which the second can be missing after a crash.
 var Points = []string{
-	ClaimWrite, ClaimWritten, BatchSend, BatchSent, ProgressWrite, ProgressWritten, EndSend, EndSent,
+	ObjectCreate, ClaimWrite, ClaimWritten, BatchSend, BatchSent, ProgressWrite, ProgressWritten, EndSend, EndSent,
 	BatchTaken, SchemaAppend, SchemaAppended, FileStage, FileStaged, RecordCreate, RecordCreated,
 	FilePublish, FilePublished, CheckpointWrite, CheckpointWritten, CatalogWrite,
 }
@@ -23,6 +23,7 @@ var Points = []string{
 // The points. What is named in the past tense was done, the others are about to
 // be.
 const (
+	ObjectCreate      = "object-create"    // of a table, a log, a segment, a checkpoint
 	ClaimWrite        = "claim-write"      // of an object, into the progress topic
 	ClaimWritten      = "claim-written"    //
 	BatchSend         = "batch-send"       // of rows
