@@ -25,8 +25,8 @@ func TestOpenQuoteInAGigabyte(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := bufio.NewWriter(f)
-	w.WriteString("id,text\n1,\"here it opens\n")
-	lines := strings.Repeat("2,"+strings.Repeat("some more text it says ", 40)+"\n", 100)
+	w.WriteString("id,text\n\"here it opens\n")
+	lines := strings.Repeat("2,"+strings.Repeat("text", 250)+"\n", 100)
 	rows := 0
 	for n := 0; n < size; n += len(lines) {
 		if _, err := w.WriteString(lines); err != nil {
@@ -51,7 +51,7 @@ func TestOpenQuoteInAGigabyte(t *testing.T) {
 	if peak := p.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10; peak > most && !raceEnabled {
 		t.Errorf("it took %d MB of memory", peak>>20)
 	}
-	if quarantined := readTable(t, filepath.Join(dir, "lake"), "rows__quarantine"); quarantined.list("rule")[0] != "open_quote" || quarantined.list("raw")[0] != `1,"here it opens` {
+	if quarantined := readTable(t, filepath.Join(dir, "lake"), "rows__quarantine"); quarantined.list("rule")[0] != "open_quote" || quarantined.list("raw")[0] != `"here it opens` {
 		t.Errorf("in quarantine: %v", quarantined.lines())
 	}
 }
