@@ -50,13 +50,40 @@ var knownProperties = []string{
 	propertyCA, propertyCertificate, propertyKey, propertyInsecure,
 }
 
+// Properties are the names of the settings that are understood.
+func Properties() []string { return slices.Clone(knownProperties) }
+
+// PropertyError is a fault of one property.
+type PropertyError struct {
+	Property string
+	Err      error // names it
+}
+
+func (e *PropertyError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *PropertyError) Unwrap() error { return e.Err }
+
+// propertyFault is a fault of a property, which format names.
+func propertyFault(property, format string, args ...any) error {
+	return &PropertyError{property, fmt.Errorf(format, args...)}
+}
+
+// Validate reports every fault at once, without connecting. Faults of one property
+// are *PropertyError.
+func (s Settings) Validate() error {
+	_, err := s.complete()
+	_, _, other := s.security()
+	return errors.Join(err, other)
+}
+
 // complete takes the brokers from the properties where they are not given, and
 // reports every fault at once.
 func (s Settings) complete() (Settings, error) {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 		if !slices.Contains(knownProperties, name) {
-			errs = append(errs, fmt.Errorf("the setting %q is not known%s", name, suggestion(name)))
+			errs = append(errs, propertyFault(name, "the setting %q is not known%s", name, suggestion(name)))
 		}
 	}
 	if len(s.Brokers) == 0 && s.Properties[propertyServers] != "" {
@@ -66,13 +93,13 @@ func (s Settings) complete() (Settings, error) {
 		s.ClientID = id
 	}
 	if len(s.Brokers) == 0 {
-		errs = append(errs, errors.New("no brokers: give their addresses, HOST:PORT"))
+		errs = append(errs, propertyFault(propertyServers, "no brokers: give their addresses, HOST:PORT, in %s", propertyServers))
 	}
 	brokers := make([]string, 0, len(s.Brokers))
 	for _, b := range s.Brokers {
 		address, ok := hostPort(strings.TrimSpace(b))
 		if !ok {
-			errs = append(errs, fmt.Errorf("broker %q is not an address: give HOST:PORT", b))
+			errs = append(errs, propertyFault(propertyServers, "broker %q is not an address: give HOST:PORT", b))
 		}
 		brokers = append(brokers, address)
 	}
@@ -128,7 +155,7 @@ func (s Settings) security() (*tls.Config, sasl.Mechanism, error) {
 	case "SASL_SSL":
 		encrypted, authenticated = true, true
 	default: // which of the other settings belong to it cannot be said
-		return nil, nil, fmt.Errorf("%s is %q: it is one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", propertyProtocol, p)
+		return nil, nil, propertyFault(propertyProtocol, "%s is %q: it is one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", propertyProtocol, p)
 	}
 	var (
 		config    *tls.Config
@@ -138,19 +165,27 @@ func (s Settings) security() (*tls.Config, sasl.Mechanism, error) {
 	if encrypted {
 		config, errs[0] = s.tls()
 	} else if s.has(propertyCA, propertyCertificate, propertyKey) {
-		errs[0] = fmt.Errorf("there are ssl settings, and %s is not SSL or SASL_SSL", propertyProtocol)
+		errs[0] = propertyFault(s.first(propertyCA, propertyCertificate, propertyKey), "there are ssl settings, and %s is not SSL or SASL_SSL", propertyProtocol)
 	}
 	if authenticated {
 		mechanism, errs[1] = s.sasl(encrypted)
 	} else if s.has(propertyUser, propertyPassword, propertyMechanism, propertyMechanisms) {
-		errs[1] = fmt.Errorf("there are sasl settings, and %s is not SASL_SSL", propertyProtocol)
+		errs[1] = propertyFault(s.first(propertyUser, propertyPassword, propertyMechanism, propertyMechanisms), "there are sasl settings, and %s is not SASL_SSL", propertyProtocol)
 	}
 	return config, mechanism, errors.Join(errs[:]...)
 }
 
 // has says whether any of the properties is set.
-func (s Settings) has(properties ...string) bool {
-	return slices.ContainsFunc(properties, func(p string) bool { return s.Properties[p] != "" })
+func (s Settings) has(properties ...string) bool { return s.first(properties...) != "" }
+
+// first is the first of the properties that is set, or "".
+func (s Settings) first(properties ...string) string {
+	for _, p := range properties {
+		if s.Properties[p] != "" {
+			return p
+		}
+	}
+	return ""
 }
 
 func (s Settings) tls() (*tls.Config, error) {
@@ -160,20 +195,20 @@ func (s Settings) tls() (*tls.Config, error) {
 		pem, err := os.ReadFile(name)
 		config.RootCAs = x509.NewCertPool()
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", propertyCA, err))
+			errs = append(errs, propertyFault(propertyCA, "%s: %w", propertyCA, err))
 		} else if !config.RootCAs.AppendCertsFromPEM(pem) {
-			errs = append(errs, fmt.Errorf("%s: %s has no certificate in PEM form", propertyCA, name))
+			errs = append(errs, propertyFault(propertyCA, "%s: %s has no certificate in PEM form", propertyCA, name))
 		}
 	}
 	certificate, key := s.Properties[propertyCertificate], s.Properties[propertyKey]
 	switch {
 	case certificate == "" && key == "":
 	case certificate == "" || key == "":
-		errs = append(errs, fmt.Errorf("%s and %s go together: one is missing", propertyCertificate, propertyKey))
+		errs = append(errs, propertyFault(s.first(propertyCertificate, propertyKey), "%s and %s go together: one is missing", propertyCertificate, propertyKey))
 	default:
 		pair, err := tls.LoadX509KeyPair(certificate, key)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s and %s: %w", propertyCertificate, propertyKey, err))
+			errs = append(errs, propertyFault(propertyCertificate, "%s and %s: %w", propertyCertificate, propertyKey, err))
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
@@ -184,20 +219,20 @@ func (s Settings) sasl(encrypted bool) (mechanism sasl.Mechanism, err error) {
 	var errs []error
 	user, password := s.Properties[propertyUser], s.Properties[propertyPassword]
 	if user == "" || password == "" {
-		errs = append(errs, fmt.Errorf("%s needs %s and %s", s.Properties[propertyProtocol], propertyUser, propertyPassword))
+		errs = append(errs, propertyFault(propertyProtocol, "%s needs %s and %s", s.Properties[propertyProtocol], propertyUser, propertyPassword))
 	}
 	switch p := s.Properties[propertyInsecure]; {
 	case p != "" && p != "true" && p != "false":
-		errs = append(errs, fmt.Errorf("%s is %q: it is true or false", propertyInsecure, p))
+		errs = append(errs, propertyFault(propertyInsecure, "%s is %q: it is true or false", propertyInsecure, p))
 	case !encrypted && p != "true": // kafka-go would send it in the clear without a word
-		errs = append(errs, fmt.Errorf("%s is SASL_PLAINTEXT, which shows the password or what it can be guessed from to who listens on the network: use SASL_SSL, or set %s=true", propertyProtocol, propertyInsecure))
+		errs = append(errs, propertyFault(propertyProtocol, "%s is SASL_PLAINTEXT, which shows the password or what it can be guessed from to who listens on the network: use SASL_SSL, or set %s=true", propertyProtocol, propertyInsecure))
 	}
 	name, other := s.Properties[propertyMechanism], s.Properties[propertyMechanisms]
 	if name == "" {
 		name = other
 	}
 	if other != "" && other != name {
-		errs = append(errs, fmt.Errorf("%s is %q and %s is %q: they are the same setting", propertyMechanism, name, propertyMechanisms, other))
+		errs = append(errs, propertyFault(propertyMechanism, "%s is %q and %s is %q: they are the same setting", propertyMechanism, name, propertyMechanisms, other))
 	}
 	switch strings.ToUpper(name) {
 	case "", "PLAIN":
@@ -207,7 +242,7 @@ func (s Settings) sasl(encrypted bool) (mechanism sasl.Mechanism, err error) {
 	case "SCRAM-SHA-512":
 		mechanism, err = scram.Mechanism(scram.SHA512, user, password)
 	default:
-		err = fmt.Errorf("%s is %q: it is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", propertyMechanism, name)
+		err = propertyFault(s.first(propertyMechanism, propertyMechanisms), "%s is %q: it is one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", propertyMechanism, name)
 	}
 	return mechanism, errors.Join(append(errs, err)...)
 }

@@ -10,6 +10,8 @@ import (
 
 type adoptCommand struct {
 	Table string `arg:"" help:"The table."`
+	Topic string `help:"Topic of the table, to be sure of it. Default: the one that the table has." placeholder:"NAME"`
+	ConfigFile
 	Lake
 	Kafka `embed:""`
 }
@@ -17,6 +19,9 @@ type adoptCommand struct {
 // Run makes a table go on with its topic as it is at present. That the topic is
 // another is not known to be right by itself: a person says so.
 func (c *adoptCommand) Run(ctx context.Context, g *Globals) error {
+	if err := c.fill(g, c); err != nil {
+		return err
+	}
 	store, err := c.store()
 	if err != nil {
 		return err

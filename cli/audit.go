@@ -21,6 +21,8 @@ type auditCommand struct {
 	WholeTopic bool      `help:"Fail as well when the topic no longer has all rows, which building the table again needs."`
 	Limit      int       `help:"Name so many findings of each kind; all are counted." default:"100" placeholder:"N"`
 	Memory     bytesFlag `help:"Bound of the bodies of files in memory." default:"128MiB" placeholder:"SIZE"`
+	Topic      string    `help:"Topic of the table, to be sure of it. Default: the one that the table has." placeholder:"NAME"`
+	ConfigFile
 	Lake
 	Kafka `embed:""`
 	Output
@@ -38,6 +40,9 @@ func (c *auditCommand) Run(ctx context.Context, g *Globals) error {
 		return &usageError{"--deep and --whole-topic compare with the topic: leave --no-topic out"}
 	case c.Limit < 1:
 		return &usageError{"--limit must be 1 or more"}
+	}
+	if err := c.fill(g, c); err != nil {
+		return err
 	}
 	store, err := c.store()
 	if err != nil {

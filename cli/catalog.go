@@ -14,19 +14,24 @@ import (
 
 // Catalog are the flags that say where tables are registered.
 type Catalog struct {
-	GlueDatabase   string `help:"Register the table in this database of the Glue Data Catalog, where Athena finds it. Default: a catalog file in the lake." placeholder:"NAME"`
-	GlueProjection bool   `help:"Let readers work out the table's partitions (partition projection) instead of registering each."`
+	Glue Glue `embed:"" prefix:"glue-" yaml:"glue"`
+}
+
+// Glue are the flags of the Glue Data Catalog.
+type Glue struct {
+	Database   string `help:"Register the table in this database of the Glue Data Catalog, where Athena finds it. Default: a catalog file in the lake." placeholder:"NAME" yaml:"database"`
+	Projection bool   `help:"Let readers work out the table's partitions (partition projection) instead of registering each." yaml:"projection"`
 }
 
 // open gives the catalog of a lake.
 func (c *Catalog) open(ctx context.Context, store sink.Store, log *slog.Logger) (sink.Catalog, error) {
-	if c.GlueDatabase == "" {
-		if c.GlueProjection {
+	if c.Glue.Database == "" {
+		if c.Glue.Projection {
 			return nil, &usageError{"--glue-projection is a property of tables in Glue: name the database too, with --glue-database NAME"}
 		}
 		return &sink.FileCatalog{Store: store}, nil
 	}
-	config := glue.Config{Database: c.GlueDatabase, Lake: store.String(), Version: version(), Log: log}
+	config := glue.Config{Database: c.Glue.Database, Lake: store.String(), Version: version(), Log: log}
 	if err := config.Validate(); err != nil {
 		return nil, &usageError{err.Error()}
 	}
@@ -39,16 +44,16 @@ func (c *Catalog) registrar(ctx context.Context, table *sink.Table, log *slog.Lo
 	if err != nil {
 		return nil, err
 	}
-	return &sink.Registrar{Table: table, Catalog: catalog, Project: c.GlueProjection, Log: log}, nil
+	return &sink.Registrar{Table: table, Catalog: catalog, Project: c.Glue.Projection, Log: log}, nil
 }
 
 // flags are the flags as a person has to write them again.
 func (c *Catalog) flags() string {
 	var b strings.Builder
-	if c.GlueDatabase != "" {
-		b.WriteString(" --glue-database " + c.GlueDatabase)
+	if c.Glue.Database != "" {
+		b.WriteString(" --glue-database " + c.Glue.Database)
 	}
-	if c.GlueProjection {
+	if c.Glue.Projection {
 		b.WriteString(" --glue-projection")
 	}
 	return b.String()
@@ -71,12 +76,16 @@ const lastRegistration = 30 * time.Second
 // registerCommand makes a table's catalog again.
 type registerCommand struct {
 	Table string `arg:"" help:"The table."`
+	ConfigFile
 	Lake
 	Catalog
 	Output
 }
 
 func (c *registerCommand) Run(ctx context.Context, g *Globals) error {
+	if err := c.fill(g, c); err != nil {
+		return err
+	}
 	store, err := c.store()
 	if err != nil {
 		return err

@@ -29,6 +29,7 @@ type Globals struct {
 	Profile  string    `name:"cpu-profile" hidden:"" help:"Write a CPU profile to this file." placeholder:"FILE"`
 
 	commands map[string]bool // that there are
+	given    given           // what the command line and the environment set
 	stdin    io.Reader
 	stdout   io.Writer
 	stderr   io.Writer
@@ -57,6 +58,7 @@ type commands struct {
 	Consume  consumeCommand   `cmd:"" help:"Take a topic's rows into a table of the lake; as many processes as it has topic partitions."`
 	Adopt    adoptCommand     `cmd:"" name:"adopt-topic" help:"Go on with a topic that was deleted and made again."`
 	Sniff    sniffCommand     `cmd:"" help:"Show what a CSV file's dialect, header and types are found to be."`
+	Validate validateCommand  `cmd:"" help:"Check lakefeed.yaml, and say what it has or everything that is wrong with it."`
 	Schema   schemaCommands   `cmd:"" help:"Show a table's schema, or its DDL for Athena."`
 	Register registerCommand  `cmd:"" help:"Make a table's catalog again from the lake: in Glue, or the catalog file."`
 	Audit    auditCommand     `cmd:"" help:"Prove that a table has each row of its sources once."`
@@ -116,7 +118,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		kong.DefaultEnvars("LAKEFEED"),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { panic(parsed{code}) }),
-		kong.Vars{"version": version()},
+		kong.Vars{"version": version(), "default_lake": defaultLake},
 		kong.Bind(&c.Globals),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
@@ -147,6 +149,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 		k.BindTo(fault.With(ctx, hook), (*context.Context)(nil))
 	}
+	c.given = givenBy(k)
 	stop, err := c.profile()
 	if err != nil {
 		fmt.Fprintf(stderr, "lakefeed: %v\n", err)

@@ -5,91 +5,67 @@ import (
 	"errors"
 	"fmt"
 
-	"lakefeed/sink"
+	"lakefeed/broker"
 )
 
 type consumeCommand struct {
 	Drain bool   `help:"Stop when the lake has every row that was in the topic at the start."`
-	Table string `help:"Table to fill." required:"" placeholder:"NAME"`
-	Group string `help:"Consumer group. Default: lakefeed.TABLE." placeholder:"NAME"`
+	Table string `help:"Table to fill. Default: those of lakefeed.yaml's feeds." placeholder:"NAME"`
+	Feeds `embed:""`
 	Lake
 	Kafka `embed:""`
+	Topic `embed:""`
 	Sink
 	Catalog
+	Memory `embed:""`
 	Output
 	Progress
 }
 
 func (c *consumeCommand) Run(ctx context.Context, g *Globals) error {
-	if c.Topic == "" {
-		c.Topic = c.Table
-	}
-	if err := errors.Join(checkTableName(c.Table), checkTopic(c.Topic)); err != nil {
-		return err
-	}
-	c.Memory.limitRuntime()
-	store, err := c.store()
+	settings, fromFile, err := c.Feeds.settings(g, c, nil, c.Table != "", "name the table: --table NAME")
 	if err != nil {
 		return err
 	}
-	conn, err := c.connect(g, c.Lake.Lake)
-	if err != nil {
-		return err
+	if c.Table != "" {
+		for i := range settings {
+			settings[i].Table = c.Table
+		}
 	}
-	defer conn.Close()
-	topic, err := conn.client.Topic(ctx, c.Topic)
-	if err != nil {
-		return fmt.Errorf("%w; send rows first with lakefeed produce, or name another topic with --topic", err)
+	j := &job{
+		settings: settings, fromFile: fromFile, stored: true, progress: c.Progress, output: c.Output, print: (*report).print,
+		check: func(_ context.Context, f *feed) error {
+			if f.Topic.Topic == "" {
+				f.Topic.Topic = f.Table
+			}
+			return errors.Join(checkTableName(f.Table), checkTopic(f.Topic.Topic))
+		},
+		do: func(ctx context.Context, f *feed) error { return f.consume(ctx, c.Drain) },
 	}
-	config, err := c.config(c.Topic)
-	if err != nil {
-		return err
-	}
-	table, err := sink.OpenTable(ctx, sink.TableConfig{
-		Store: store, Name: c.Table, Feed: c.Table, Topic: c.Topic, Partitions: topic.Partitions, Shape: c.shape(), Config: config, Log: g.logger(),
+	return j.run(ctx, g)
+}
+
+// consume takes the topic's rows until ctx ends; with drain until the lake has
+// those that are there now.
+func (f *feed) consume(ctx context.Context, drain bool) error {
+	err := f.open(ctx, func(ctx context.Context) (broker.Topic, error) {
+		topic, err := f.conn.client.Topic(ctx, f.Topic.Topic)
+		if err != nil {
+			err = fmt.Errorf("%w; send rows first with lakefeed produce, or name another topic with --topic", err)
+		}
+		return topic, err
 	})
 	if err != nil {
 		return err
 	}
-	registrar, err := c.registrar(ctx, table, g.logger())
-	if err != nil {
-		return err
-	}
-	progress := c.Progress.start(g.stderr)
-	progress.committed = registrar.Changed
-	cons := c.consumer(conn, topic, table, progress, g)
-	if conn.embedded == nil {
-		if cons.Group = c.Group; cons.Group == "" {
-			cons.Group = "lakefeed." + c.Table
-		}
-	}
-	if c.Drain {
-		ends := map[int]int64{}
-		for p := range topic.Partitions {
-			if _, ends[p], err = conn.client.Offsets(ctx, topic.Name, p); err != nil {
-				return err
-			}
+	cons := f.consumer()
+	if drain {
+		ends, err := f.ends(ctx)
+		if err != nil {
+			return err
 		}
 		cons.Drain(ends)
 	}
-	stopRegistrar := keepRegistered(ctx, registrar)
-	err = cons.Run(ctx)
-	stopRegistrar()
-	progress.stop()
-	if err != nil && !interrupted(ctx, err) {
-		return err
-	}
-	r := newReport(c.Table, c.Lake.Lake)
-	r.Topic = topic.Name
-	r.commits(progress)
-	if err := r.finish(context.WithoutCancel(ctx), registrar, c.Catalog); err != nil {
-		return err
-	}
-	if err := r.print(g, c.Output); err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return context.Canceled
-	}
-	return r.verdict(c.MaxRejects)
+	err = f.registered(ctx, func() error { return cons.Run(ctx) })
+	return f.finish(ctx, err)
 }

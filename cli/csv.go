@@ -9,16 +9,16 @@ import (
 
 // CSV are the flags that override what is found of a CSV's form.
 type CSV struct {
-	Delimiter *string `help:"What parts the cells. Default: found." placeholder:"TEXT"`
-	Quote     *string `help:"The quote character; none for no quotes. Default: found." placeholder:"CHAR"`
-	Escape    *string `help:"What escapes a quote inside quotes; double for the quote doubled. Default: found." placeholder:"CHAR"`
-	Comment   *string `help:"What begins a line that is no row; none for nothing. Default: found." placeholder:"CHAR"`
-	Encoding  *string `help:"utf-8, windows-1252, shift_jis, utf-16le, or another of those that deploy/docs/csv.md lists. Default: found." placeholder:"NAME"`
-	Header    *bool   `help:"The first record names the columns. Default: found." negatable:""`
-	Headers   *int    `help:"How many records name the columns together. Default: found." placeholder:"N"`
-	Skip      *int    `help:"How many lines stand before the header. Default: found." placeholder:"N"`
-	Trailing  *bool   `help:"A delimiter ends each record, and no cell begins behind it. Default: found." negatable:""`
-	Tail      *bool   `help:"What follows the table, remarks or another table, is no row of it. --no-tail: every line is. Default: found." negatable:""`
+	Delimiter *string `help:"What parts the cells. Default: found." placeholder:"TEXT" yaml:"delimiter"`
+	Quote     *string `help:"The quote character; none for no quotes. Default: found." placeholder:"CHAR" yaml:"quote"`
+	Escape    *string `help:"What escapes a quote inside quotes; double for the quote doubled. Default: found." placeholder:"CHAR" yaml:"escape"`
+	Comment   *string `help:"What begins a line that is no row; none for nothing. Default: found." placeholder:"CHAR" yaml:"comment"`
+	Encoding  *string `help:"utf-8, windows-1252, shift_jis, utf-16le, or another of those that deploy/docs/csv.md lists. Default: found." placeholder:"NAME" yaml:"encoding"`
+	Header    *bool   `help:"The first record names the columns. Default: found." negatable:"" yaml:"header"`
+	Headers   *int    `help:"How many records name the columns together. Default: found." placeholder:"N" yaml:"headers"`
+	Skip      *int    `help:"How many lines stand before the header. Default: found." placeholder:"N" yaml:"skip"`
+	Trailing  *bool   `help:"A delimiter ends each record, and no cell begins behind it. Default: found." negatable:"" yaml:"trailing"`
+	Tail      *bool   `help:"What follows the table, remarks or another table, is no row of it. --no-tail: every line is. Default: found." negatable:"" yaml:"tail"`
 }
 
 func (c *CSV) overrides() csv.Overrides {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 
 	"lakefeed/broker"
 	"lakefeed/broker/embedded"
+	"lakefeed/cli/config"
 	"lakefeed/producer"
 	"lakefeed/sink"
 	"lakefeed/sink/awsclient"
@@ -44,9 +46,22 @@ type conflictError struct{ msg string }
 
 func (e *conflictError) Error() string { return e.msg }
 
+// worst are the exit codes from the worst to the least: what several feeds end
+// with is the first of theirs in it.
+var worst = []int{exitDataLoss, exitAudit, exitContract, exitUnexpected, exitDenied, exitUnreachable, exitUsage, exitQuarantine, exitInterrupted}
+
 // exitCode is the code of the first cause in err that has one.
 func exitCode(err error) int {
+	var several feedErrors
+	if errors.As(err, &several) {
+		at := len(worst) - 1
+		for _, one := range several {
+			at = min(at, slices.Index(worst, exitCode(one)))
+		}
+		return worst[at]
+	}
 	var (
+		faults     *config.Error
 		usage      *usageError
 		quarantine *quarantineError
 		log        *sink.LogError
@@ -63,7 +78,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig):
+	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig):
 		return exitUsage
 	case errors.As(err, &audit):
 		return exitAudit

@@ -16,6 +16,7 @@ type filesCommand struct {
 	Table      string `arg:"" help:"The table."`
 	At         string `help:"The state at a time, as 2026-11-25T10:00:00Z, or of a name that this command or a summary has printed, as g1.12.7. Default: now." placeholder:"TIME|STATE"`
 	Quarantine bool   `help:"The files of the table's quarantine instead."`
+	ConfigFile
 	Lake
 	Output
 }
@@ -35,6 +36,9 @@ type listedFile struct {
 
 // Run lists the files of a state of the table, without holding them in memory.
 func (c *filesCommand) Run(ctx context.Context, g *Globals) error {
+	if err := c.fill(g, c); err != nil {
+		return err
+	}
 	store, err := c.store()
 	if err != nil {
 		return err

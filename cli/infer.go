@@ -23,13 +23,13 @@ const (
 
 // infer stores the first version of a new table's schema, from a sample of all
 // sources.
-func (r *ingest) infer(ctx context.Context, sources []producer.Source) error {
-	latest, err := r.table.Schemas().Latest(ctx)
+func (f *feed) infer(ctx context.Context) error {
+	latest, err := f.table.Schemas().Latest(ctx)
 	if err != nil || latest != nil {
 		return err
 	}
 	var inference schema.Inference
-	err = producer.Sample(ctx, sources, r.CSV.overrides(), sampleObject, sampleTotal, func(o producer.Object, found csv.Found, head []byte, complete bool) error {
+	err = producer.Sample(ctx, f.sources, f.CSV.overrides(), sampleObject, sampleTotal, func(o producer.Object, found csv.Found, head []byte, complete bool) error {
 		return observe(&inference, o.URI, found, head, complete)
 	})
 	if err != nil {
@@ -39,7 +39,7 @@ func (r *ingest) infer(ctx context.Context, sources []producer.Source) error {
 	if !changed {
 		return nil
 	}
-	err = r.table.Schemas().Append(ctx, first)
+	err = f.table.Schemas().Append(ctx, first)
 	if errors.Is(err, sink.ErrExists) {
 		return nil // another process was first
 	}
@@ -84,20 +84,20 @@ func observe(inference *schema.Inference, uri string, found csv.Found, head []by
 
 // checkPartitioning refuses to partition a table by columns that it does not
 // have. Without a schema yet there is nothing to compare with.
-func (r *ingest) checkPartitioning(ctx context.Context) error {
-	sources, err := r.shape().Sources()
+func (f *feed) checkPartitioning(ctx context.Context) error {
+	sources, err := f.shape().Sources()
 	if err != nil {
 		return &usageError{err.Error()}
 	}
-	latest, err := r.table.Schemas().Latest(ctx)
+	latest, err := f.table.Schemas().Latest(ctx)
 	if err != nil || latest == nil {
 		return err
 	}
 	for _, name := range sources {
 		if latest.Index(name) < 0 {
 			var columns []string
-			for _, f := range latest.Fields {
-				columns = append(columns, f.Name)
+			for _, field := range latest.Fields {
+				columns = append(columns, field.Name)
 			}
 			return &usageError{fmt.Sprintf("--partition-by %s: there is no such column; the columns are %s", name, strings.Join(columns, ", "))}
 		}

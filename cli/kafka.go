@@ -9,16 +9,14 @@ import (
 
 	"lakefeed/broker"
 	"lakefeed/broker/embedded"
+	"lakefeed/cli/config"
 )
 
 // Kafka are the flags that say which broker to use.
 type Kafka struct {
-	Brokers    []string          `help:"Kafka brokers, host:port. Default: a Kafka inside this process, with its log in --kafka-dir." placeholder:"HOST:PORT"`
-	Kafka      map[string]string `help:"Settings of --brokers by their Java or librdkafka names, such as security.protocol=SASL_SSL." placeholder:"NAME=VALUE" mapsep:","`
-	KafkaDir   string            `help:"Folder of the embedded Kafka's log. Default: _lakefeed/kafka in the lake." placeholder:"DIR"`
-	Topic      string            `help:"Topic of the feed. Default: the table's name." placeholder:"NAME"`
-	Partitions int               `help:"Topic partitions, when the topic is made. Default: 4, embedded 2." placeholder:"N"`
-	Replicas   int               `name:"replication" help:"Replication factor, when the topic is made. Default: the brokers' default." placeholder:"N"`
+	Brokers  []string                 `help:"Kafka brokers, host:port. Default: a Kafka inside this process, with its log in --kafka-dir." placeholder:"HOST:PORT"`
+	Kafka    map[string]config.Secret `help:"Settings of --brokers by their Java or librdkafka names, such as security.protocol=SASL_SSL." placeholder:"NAME=VALUE" mapsep:"," yaml:"kafka"`
+	KafkaDir string                   `help:"Folder of the embedded Kafka's log. Default: _lakefeed/kafka in the lake." placeholder:"DIR" yaml:"kafka_dir"`
 }
 
 // hintLogBytes is the size of an embedded log from which starting it takes
@@ -31,9 +29,18 @@ type connection struct {
 	embedded *embedded.Broker // nil when the brokers are somewhere else
 }
 
+// settings are the flags as the broker's.
+func (k *Kafka) settings() broker.Settings {
+	properties := map[string]string{}
+	for name, value := range k.Kafka {
+		properties[name] = value.Reveal()
+	}
+	return broker.Settings{Brokers: k.Brokers, ClientID: "lakefeed", Properties: properties}
+}
+
 // connect opens the brokers that the flags name, or starts the embedded one.
 func (k *Kafka) connect(g *Globals, lake string) (*connection, error) {
-	settings := broker.Settings{Brokers: k.Brokers, ClientID: "lakefeed", Properties: k.Kafka}
+	settings := k.settings()
 	c := &connection{}
 	if k.embeddedLog() {
 		dir := k.kafkaDir(lake)
@@ -78,16 +85,16 @@ func (c *connection) Close() error {
 	return nil
 }
 
-// topic makes the feed's topic where it is absent.
-func (k *Kafka) topic(ctx context.Context, c *connection, name string) (broker.Topic, error) {
-	partitions := k.Partitions
+// ensure makes the feed's topic where it is absent.
+func (t *Topic) ensure(ctx context.Context, c *connection) (broker.Topic, error) {
+	partitions := t.Partitions
 	if partitions == 0 {
 		partitions = 4
 		if c.embedded != nil {
 			partitions = 2
 		}
 	}
-	return c.client.EnsureTopic(ctx, broker.TopicConfig{Name: name, Partitions: partitions, Replication: k.Replicas})
+	return c.client.EnsureTopic(ctx, broker.TopicConfig{Name: t.Topic, Partitions: partitions, Replication: t.Replicas})
 }
 
 // checkTopic refuses a topic name that Kafka would.

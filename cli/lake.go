@@ -9,8 +9,11 @@ import (
 
 // Lake are the flags that say which lake.
 type Lake struct {
-	Lake string `help:"Folder of the lake." default:"./lake" placeholder:"DIR"`
+	Lake string `help:"Folder of the lake." default:"${default_lake}" placeholder:"DIR" yaml:"lake"`
 }
+
+// defaultLake is where a lake is that nobody names.
+const defaultLake = "./lake"
 
 // store opens the lake's store.
 func (l *Lake) store() (sink.Store, error) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"lakefeed/consumer"
@@ -45,82 +44,20 @@ type standing struct {
 	Commits     int64   `json:"commits"`
 }
 
-// progress listens to what producer and consumer do, counts it, and shows it.
+// progress listens to what a feed's producer and consumer do, and counts it.
 type progress struct {
-	mu     sync.Mutex
-	view   view
-	began  time.Time
-	now    standing
-	worked int64            // of BytesDone, what took this run's time
-	at     map[string]int64 // how far a source is that is being sent
-	commit consumer.Commit  // sums over all
-	reset  string           // log id of the last reset that was told
+	*board
+	name    string
+	now     standing         // without what commit has, and times
+	unknown bool             // how much there is to do
+	worked  int64            // of BytesDone, what took this run's time
+	at      map[string]int64 // how far a source is that is being sent
+	commit  consumer.Commit  // sums over all
+	reset   string           // log id of the last reset that was told
 	// conflicts has the streams of which rows came after their end.
 	conflicts map[schema.StreamID]bool
 
 	committed func() // called after each commit; nil: nobody wants to know
-	done      chan struct{}
-	wait      sync.WaitGroup
-}
-
-// start shows progress on out until stop.
-func (p Progress) start(out io.Writer) *progress {
-	return newProgress(p.view(out))
-}
-
-func (p Progress) view(out io.Writer) view {
-	switch p.Progress {
-	case "bar":
-		return newBars(out)
-	case "json":
-		return &jsonView{json.NewEncoder(out)}
-	case "none":
-		return &lineView{out: out, quiet: true}
-	case "auto":
-		if isTerminal(out) {
-			return newBars(out)
-		}
-	}
-	return &lineView{out: out}
-}
-
-func newProgress(v view) *progress {
-	p := &progress{view: v, began: time.Now(), at: map[string]int64{}, done: make(chan struct{}), conflicts: map[schema.StreamID]bool{}}
-	p.wait.Go(func() {
-		tick := time.NewTicker(v.every())
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				p.mu.Lock()
-				p.view.show(p.standing())
-				p.mu.Unlock()
-			case <-p.done:
-				return
-			}
-		}
-	})
-	return p
-}
-
-// stop shows where the run ended.
-func (p *progress) stop() {
-	close(p.done)
-	p.wait.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.view.close(p.standing())
-}
-
-// standing is where the run is. The caller has the lock.
-func (p *progress) standing() standing {
-	p.now.Seconds = time.Since(p.began).Seconds()
-	p.now.Rows, p.now.Quarantined, p.now.Rescued = p.commit.Rows, p.commit.Quarantined, p.commit.Rescued
-	p.now.ETA = 0
-	if left := p.now.BytesTotal - p.now.BytesDone; left > 0 && p.worked > 0 {
-		p.now.ETA = p.now.Seconds * float64(left) / float64(p.worked)
-	}
-	return p.now
 }
 
 // expected is how many objects at most are listed to know how much there is to do.
@@ -133,6 +70,9 @@ func (p *progress) expect(ctx context.Context, sources []producer.Source) {
 	for _, source := range sources {
 		for o, err := range source.Objects(ctx) {
 			if n++; err != nil || o.Size < 0 || n > expected {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.unknown = true
 				return
 			}
 			total += o.Size
@@ -176,9 +116,13 @@ func (p *progress) pass(uri string, size int64) {
 
 // say shows one line of talk.
 func (p *progress) say(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	if p.name != "" {
+		line = "feed " + p.name + ": " + line
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.view.say(fmt.Sprintf(format, args...))
+	p.view.say(line)
 }
 
 func (p *progress) producer() producer.Events {

@@ -26,7 +26,7 @@ func TestTotalsFit(t *testing.T) {
 // What is left is known over all sources: those that are done, gone on with, in
 // work and not begun.
 func TestWhatIsLeft(t *testing.T) {
-	p := &progress{began: time.Now().Add(-10 * time.Second), at: map[string]int64{}}
+	p := (&board{began: time.Now().Add(-10 * time.Second)}).feed("")
 	p.now.BytesTotal = 1000
 	p.pass("sent before", 200)
 	p.advance(producer.SentInfo{URI: "gone on with", Rows: 3, Bytes: 50, Offset: 150, Size: 300})

@@ -42,7 +42,9 @@ type report struct {
 	State   string         `json:"state,omitempty"` // which lakefeed files --at takes
 	Query   string         `json:"query,omitempty"`
 
-	Warnings []string `json:"warnings,omitempty"`
+	Warnings   []string `json:"warnings,omitempty"`
+	finished   bool     // there is something to tell
+	canRebuild bool     // there is a command for it
 }
 
 // object is what became of one source object.
@@ -151,6 +153,7 @@ func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Ca
 			return err
 		}
 	}
+	r.finished = true
 	r.Topic = table.Topic()
 	r.Total = &total{Rows: catalog.Rows, Files: int(catalog.Files), Bytes: catalog.Bytes, Partitions: len(catalog.Partitions)}
 	r.Version = catalog.SchemaVersion
@@ -172,11 +175,8 @@ func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Ca
 	return nil
 }
 
-func (r *report) print(g *Globals, o Output) error {
-	if o.json() {
-		return writeJSON(g.stdout, r)
-	}
-	w := g.stdout
+// print tells people.
+func (r *report) print(w io.Writer) {
 	if r.Rows+r.Quarantined+r.Sent == 0 && r.failure() == nil {
 		fmt.Fprintf(w, "table %s: nothing new in the sources (%.1f s)\n", r.Table, r.Seconds)
 	} else {
@@ -188,7 +188,7 @@ func (r *report) print(g *Globals, o Output) error {
 	}
 	if r.Rescued > 0 {
 		fmt.Fprintf(w, "  %s did not fit the type of their column: their text is in the column _rescued\n", plural(r.Rescued, "cell"))
-		if g.commands["rebuild"] {
+		if r.canRebuild {
 			fmt.Fprintf(w, "    to decide the types anew, from all rows: lakefeed rebuild %s --lake %s\n", r.Table, r.Lake)
 		}
 	}
@@ -213,10 +213,13 @@ func (r *report) print(g *Globals, o Output) error {
 	if r.Query != "" {
 		fmt.Fprintf(w, "\nquery it with DuckDB:\n  %s\n", r.Query)
 	}
+}
+
+// warn tells what went wrong that the lake does not suffer from.
+func (r *report) warn(w io.Writer) {
 	for _, warning := range r.Warnings {
-		fmt.Fprintf(g.stderr, "warning: %s\n", warning)
+		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
-	return nil
 }
 
 // example is the first row of a cause: where it is, and what is wrong with it.

@@ -16,11 +16,15 @@ type schemaCommands struct {
 
 type schemaShow struct {
 	Table string `arg:"" help:"The table."`
+	ConfigFile
 	Lake
 	Output
 }
 
 func (c *schemaShow) Run(ctx context.Context, g *Globals) error {
+	if err := c.fill(g, c); err != nil {
+		return err
+	}
 	catalog, err := c.snapshot(ctx, c.Table)
 	if err != nil {
 		return err
@@ -43,10 +47,14 @@ func (c *schemaShow) Run(ctx context.Context, g *Globals) error {
 type schemaDDL struct {
 	Table    string `arg:"" help:"The table."`
 	Location string `help:"Where Athena finds the lake. Default: the lake as it is here." placeholder:"s3://BUCKET/PREFIX"`
+	ConfigFile
 	Lake
 }
 
 func (c *schemaDDL) Run(ctx context.Context, g *Globals) error {
+	if err := c.fill(g, c); err != nil {
+		return err
+	}
 	catalog, err := c.snapshot(ctx, c.Table)
 	if err != nil {
 		return err

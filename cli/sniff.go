@@ -37,8 +37,8 @@ type sniffedColumn struct {
 }
 
 func (c *sniffCommand) Run(ctx context.Context, g *Globals) error {
-	feed := Feed{}
-	sources, err := feed.sources(ctx, g, []string{c.File})
+	one := Settings{Sources: []string{c.File}}
+	sources, err := one.openSources(ctx, g)
 	if err != nil {
 		return err
 	}

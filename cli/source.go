@@ -9,17 +9,17 @@ import (
 	"lakefeed/sink/awsclient"
 )
 
-// sources opens what the command line names.
-func (f *Feed) sources(ctx context.Context, g *Globals, names []string) ([]producer.Source, error) {
+// openSources opens the feed's sources.
+func (s *Settings) openSources(ctx context.Context, g *Globals) ([]producer.Source, error) {
 	var out []producer.Source
-	s3 := s3source.Options{SourceName: f.SourceName}
-	for _, name := range names {
+	s3 := s3source.Options{SourceName: s.SourceName}
+	for _, name := range s.Sources {
 		if !strings.HasPrefix(name, s3source.Scheme) {
-			s, err := producer.Local(name, producer.LocalOptions{Stdin: g.stdin, SourceName: f.SourceName, StreamName: f.Stream})
+			source, err := producer.Local(name, producer.LocalOptions{Stdin: g.stdin, SourceName: s.SourceName, StreamName: s.Stream})
 			if err != nil {
 				return nil, &usageError{err.Error()}
 			}
-			out = append(out, s)
+			out = append(out, source)
 			continue
 		}
 		if s3.Client == nil {
@@ -31,11 +31,11 @@ func (f *Feed) sources(ctx context.Context, g *Globals, names []string) ([]produ
 				return nil, err
 			}
 		}
-		s, err := s3source.New(name, s3)
+		source, err := s3source.New(name, s3)
 		if err != nil {
 			return nil, &usageError{err.Error()}
 		}
-		out = append(out, s)
+		out = append(out, source)
 	}
 	return out, nil
 }

@@ -2,18 +2,23 @@ package consumer
 
 import "sync"
 
-// budget bounds the text of rows in all open batches of a consumer. A worker
-// that finds it used up commits its batch, or waits for another's.
-type budget struct {
+// Budget bounds the text of rows in all open batches of the consumers that share
+// it. A worker that finds it used up commits its batch, or waits for another's.
+type Budget struct {
 	mu    sync.Mutex
 	used  int
 	limit int
 	freed chan struct{} // closed when memory comes back
 }
 
+// NewBudget is the budget of consumers whose buffers may have so many bytes: half
+// of them for the text of rows, as columns and files under construction take about
+// as much again.
+func NewBudget(memory int) *Budget { return &Budget{limit: memory / 2} }
+
 // take adds n bytes when they fit, or when nothing else is in use; else it gives
 // a channel that closes when memory came back.
-func (b *budget) take(n int) (wait <-chan struct{}) {
+func (b *Budget) take(n int) (wait <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.used == 0 || b.used+n <= b.limit {
@@ -26,7 +31,7 @@ func (b *budget) take(n int) (wait <-chan struct{}) {
 	return b.freed
 }
 
-func (b *budget) give(n int) {
+func (b *Budget) give(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.used -= n

@@ -51,9 +51,10 @@ type Consumer struct {
 	// The first batch of a table without a schema waits for the defaults at least.
 	FlushBytes int
 	FlushEvery time.Duration
-	// Memory bounds the text of the rows in all open batches to half of it: as
-	// columns and files under construction they take about as much again.
+	// Memory bounds the buffers of this consumer. Where there is a Budget it is not
+	// used: several consumers share that one.
 	Memory int
+	Budget *Budget
 	// Meta adds the columns _source, _row, _offset and _ingested_at, which is the
 	// timestamp of the row's message.
 	Meta bool
@@ -67,9 +68,8 @@ type Consumer struct {
 	Log    *slog.Logger
 	Now    func() time.Time
 
-	mu     sync.Mutex
-	drain  map[int]int64 // offset to reach by topic partition; nil: go on
-	budget budget
+	mu    sync.Mutex
+	drain map[int]int64 // offset to reach by topic partition; nil: go on
 }
 
 // Validate fills in the defaults and reports every fault at once.
@@ -96,7 +96,9 @@ func (c *Consumer) Validate() error {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	c.budget.limit = c.Memory / 2
+	if c.Budget == nil {
+		c.Budget = NewBudget(c.Memory)
+	}
 	return errors.Join(errs...)
 }
 

@@ -75,7 +75,7 @@ func (w *worker) run(ctx context.Context) error {
 }
 
 func (w *worker) release() {
-	w.c.budget.give(w.reserved)
+	w.c.Budget.give(w.reserved)
 	w.reserved = 0
 }
 
@@ -215,7 +215,7 @@ func (w *worker) limits() (size int, every time.Duration) {
 // read fetches once and takes the messages, or nothing when ctx ends. It commits
 // the batch first when there is no memory for more.
 func (w *worker) read(ctx, steady context.Context, draining bool) error {
-	if wait := w.c.budget.take(fetchBytes); wait != nil {
+	if wait := w.c.Budget.take(fetchBytes); wait != nil {
 		if w.position > w.draft.From() {
 			return w.flush(steady)
 		}
@@ -251,7 +251,7 @@ func (w *worker) read(ctx, steady context.Context, draining bool) error {
 	err = w.take(steady)
 	// What the fetch did not bring goes back to the budget.
 	unused := fetchBytes - min(fetchBytes, max(0, w.batch.bytes-before))
-	w.c.budget.give(min(unused, w.reserved))
+	w.c.Budget.give(min(unused, w.reserved))
 	w.reserved -= min(unused, w.reserved)
 	return err
 }

@@ -22,6 +22,7 @@ import (
 // package matches several keys the longest holds.
 var arrows = map[string][]string{
 	".":                  {"cli"},
+	"cli/config":         {},
 	"cli/...":            {"cli/...", "producer/...", "consumer/...", "broker/...", "sink/...", "schema/..."},
 	"producer/...":       {"producer", "broker", "schema/wire", "schema/csv", "schema/fault", "schema"},
 	"producer/s3source":  {"producer", "schema/fault", "schema", "sink/awsclient"},
@@ -56,8 +57,9 @@ var fenced = map[string][]string{
 	"github.com/twmb/franz-go":                    {"broker/embedded"},
 	"github.com/gofrs/flock":                      {"broker/embedded"},
 	"github.com/testcontainers/testcontainers-go": {"deploy/testbed"},
+	"github.com/alecthomas/kong":                  {"cli"},
+	"github.com/goccy/go-yaml":                    {"cli/config"},
 	"github.com/moby/moby":                        {"deploy/testbed"},
-	"github.com/alecthomas/kong":                  {"cli/..."},
 	"github.com/apache/arrow-go":                  {}, // the tests' reader: one that we did not write
 	"github.com/rogpeppe/go-internal":             {},
 	"github.com/google/go-cmp":                    {"sink/sinktest"},
@@ -89,6 +91,7 @@ var only = map[string][]string{
 	"schema/wire":        {"github.com/zeebo/xxh3"},
 	"consumer/transform": {"github.com/expr-lang/expr"},
 	"sink/mem":           {},
+	"cli/config":         {"github.com/goccy/go-yaml"},
 	".":                  {},
 }
 
@@ -255,6 +258,10 @@ func TestImportsAreCaught(t *testing.T) {
 		{"cli/a.go", "lakefeed/broker/embedded", false},
 		{"cli/a.go", "lakefeed/sink/dir", false},
 		{"cli/a.go", "lakefeed/deploy/testbed", true},
+		{"cli/a.go", "lakefeed/cli/config", false},
+		{"cli/a.go", "github.com/goccy/go-yaml/ast", true},
+		{"cli/config/a.go", "github.com/goccy/go-yaml/ast", false},
+		{"cli/config/a.go", "lakefeed/cli", true},
 		{"cli/a.go", "github.com/segmentio/kafka-go", true},
 		{"producer/a.go", "lakefeed/schema/csv", false},
 		{"producer/a.go", "lakefeed/consumer", true},

@@ -2,9 +2,9 @@ package cli
 
 import "encoding/json"
 
-// config is the text of what decides how a row becomes a record, which every
+// recipe is the text of what decides how a row becomes a record, which every
 // commit refers to. A repair makes files again by it.
-func (s *Sink) config(topic string) ([]byte, error) {
+func (s *Sink) recipe(topic string) ([]byte, error) {
 	return json.Marshal(struct {
 		V           int      `json:"v"`
 		Topic       string   `json:"topic"`

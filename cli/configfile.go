@@ -1,0 +1,375 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"lakefeed/broker"
+	"lakefeed/cli/config"
+	"lakefeed/schema/csv"
+	"lakefeed/sink"
+)
+
+// defaultConfig is the file that is read where none is named.
+const defaultConfig = "lakefeed.yaml"
+
+// ConfigFile is the flag of commands that read lakefeed.yaml.
+type ConfigFile struct {
+	Config string `short:"c" help:"Read settings from this file; flags win over it. Default: lakefeed.yaml in the working folder, if it is there." placeholder:"FILE"`
+}
+
+// Feeds are the flags of commands that run the feeds of a file.
+type Feeds struct {
+	Config string   `short:"c" help:"Read settings and feeds from this file; flags win over it. Default: lakefeed.yaml in the working folder, unless a SOURCE or --table is given." placeholder:"FILE"`
+	Only   []string `name:"feed" help:"Run these of the file's feeds, by their tables. Default: all." placeholder:"NAME"`
+}
+
+// fileSettings is what lakefeed.yaml has: deploy/docs/config.md.
+type fileSettings struct {
+	Lake    `yaml:",inline"`
+	Kafka   `yaml:",inline"`
+	Memory  `yaml:",inline"`
+	Catalog Catalog        `yaml:"catalog"`
+	Feeds   []feedSettings `yaml:"feeds"`
+
+	doc *config.Document
+}
+
+// feedSettings is one entry of feeds.
+type feedSettings struct {
+	Feed   `yaml:",inline"`
+	Source []string `yaml:"source"`
+	Topic  `yaml:",inline"`
+	CSV    CSV `yaml:"csv"`
+	Send   `yaml:",inline"`
+	Sink   `yaml:",inline"`
+}
+
+// read reads the file, or the one of the working folder where none is named and
+// that one is there: else nil.
+func (c *ConfigFile) read() (*fileSettings, error) {
+	name := c.Config
+	if name == "" {
+		if _, err := os.Stat(defaultConfig); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		name = defaultConfig
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, &usageError{"read the configuration: " + err.Error()}
+	}
+	return parseConfig(name, text)
+}
+
+// parseConfig reads a file's text and gives all its faults at once.
+func parseConfig(name string, text []byte) (*fileSettings, error) {
+	f := &fileSettings{}
+	f.doc = config.Decode(name, text, f)
+	f.check()
+	if err := f.doc.Err(); err != nil {
+		return nil, err
+	}
+	f.Lake.Lake, f.KafkaDir = f.path(f.Lake.Lake), f.path(f.KafkaDir)
+	for i := range f.Feeds {
+		for j, source := range f.Feeds[i].Source {
+			f.Feeds[i].Source[j] = f.path(source)
+		}
+	}
+	return f, nil
+}
+
+// path is a local path of the file, which is relative to the file's folder.
+func (f *fileSettings) path(name string) string {
+	if name == "" || strings.Contains(name, "://") || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(f.doc.Dir(), name)
+}
+
+// fill gives a command's sections what the file has for the lake and Kafka, for
+// commands that work on a table and not on feeds.
+func (c *ConfigFile) fill(g *Globals, command any) error {
+	f, err := c.read()
+	if f == nil || err != nil {
+		return err
+	}
+	for _, shared := range []reflect.Type{reflect.TypeFor[Lake](), reflect.TypeFor[Kafka](), reflect.TypeFor[Catalog]()} {
+		if to, ok := section(reflect.ValueOf(command).Elem(), shared); ok {
+			from, _ := section(reflect.ValueOf(f).Elem(), shared)
+			overlay(to, to, from, g.given, f.doc)
+		}
+	}
+	return nil
+}
+
+// settings are those of each feed to run: of one by the command line alone, where
+// it names a source or a table, else of the file's. missing says what to name
+// where there is neither.
+func (c *Feeds) settings(g *Globals, command any, sources []string, named bool, missing string) (feeds []Settings, fromFile bool, err error) {
+	var f *fileSettings
+	if c.Config != "" || len(sources) == 0 && !named {
+		if f, err = (&ConfigFile{c.Config}).read(); err != nil {
+			return nil, false, err
+		}
+	}
+	if f == nil {
+		switch {
+		case len(sources) == 0 && !named:
+			return nil, false, &usageError{missing + ", or write the feeds into " + defaultConfig + " (-c FILE for one elsewhere)"}
+		case len(c.Only) > 0:
+			return nil, false, &usageError{"--feed picks a feed of a file, and no file is read here: add -c FILE"}
+		}
+		one := Settings{Sources: sources}
+		one.fill(command, g.given, nil)
+		return []Settings{one}, false, nil
+	}
+	chosen, err := f.choose(c.Only)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(chosen) > 1 && (len(sources) > 0 || g.givenIdentity(command)) {
+		return nil, false, &usageError{"SOURCE, --table, --topic, --group, --source-name and --stream are of one feed, and " + f.doc.Name() + " has " + plural(int64(len(chosen)), "feed") + " to run: pick one with --feed NAME"}
+	}
+	for _, feed := range chosen {
+		s := Settings{Sources: feed.Source}
+		if len(sources) > 0 {
+			s.Sources = sources
+		}
+		s.fill(command, g.given, f.doc, f, feed)
+		feeds = append(feeds, s)
+	}
+	return feeds, true, nil
+}
+
+// choose are the feeds that are named, or all.
+func (f *fileSettings) choose(names []string) (out []*feedSettings, err error) {
+	var known []string
+	for i := range f.Feeds {
+		known = append(known, f.Feeds[i].Table)
+		if len(names) == 0 || slices.Contains(names, f.Feeds[i].Table) {
+			out = append(out, &f.Feeds[i])
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			msg := "--feed " + name + ": " + f.doc.Name() + " has no such feed"
+			if near := config.Nearest(name, known); near != "" {
+				msg += "; did you mean " + near + "?"
+			}
+			return nil, &usageError{msg + " It has " + strings.Join(known, ", ")}
+		}
+	}
+	return out, nil
+}
+
+// givenIdentity says whether the command line has a flag that is of one feed.
+func (g *Globals) givenIdentity(command any) bool {
+	var s Settings
+	for _, of := range []any{&s.Feed, &s.Topic} {
+		if v, ok := section(reflect.ValueOf(command).Elem(), reflect.TypeOf(of).Elem()); ok {
+			for i := range v.NumField() {
+				if p := v.Field(i).Addr().Interface(); g.given[p] && v.Type().Field(i).Type.Kind() == reflect.String {
+					return true
+				}
+			}
+		}
+	}
+	if v, ok := section(reflect.ValueOf(command).Elem(), reflect.TypeFor[Sink]()); ok {
+		return g.given[&v.Addr().Interface().(*Sink).Group]
+	}
+	return false
+}
+
+// check adds the faults that the keys' types do not show.
+func (f *fileSettings) check() {
+	doc := f.doc
+	f.checkKafka()
+	if glue := &f.Catalog.Glue; doc.Has(glue) {
+		if glue.Database == "" {
+			doc.Fault(glue, "add database: NAME", "catalog.glue names no database")
+		}
+		if !strings.HasPrefix(f.Lake.Lake, "s3://") {
+			doc.Fault(glue, "put the lake on S3, lake: s3://bucket/prefix, or leave catalog out: a folder has a catalog file", "tables in Glue are on S3, and the lake is not")
+		}
+	}
+	if !doc.Has(&f.Feeds) {
+		doc.Fault(f, "add feeds: with a list of tables and their sources", "there are no feeds")
+	} else if len(f.Feeds) == 0 {
+		doc.Fault(&f.Feeds, "add an entry: - {table: sales, source: sales/*.csv}", "feeds is empty")
+	}
+	if doc.Has(&f.Memory.Memory) && f.Memory.Memory < minMemory {
+		doc.Fault(&f.Memory.Memory, "", "memory is less than 16MiB, with which nothing can be read")
+	}
+	tables, senders := map[string]int{}, map[string]int{}
+	for i := range f.Feeds {
+		feed := &f.Feeds[i]
+		feed.check(doc)
+		if feed.Table == "" {
+			continue
+		}
+		if first, ok := tables[feed.Table]; ok {
+			doc.Fault(&feed.Table, "a table has one feed; several sources of one table are a list: source: [a.csv, b.csv]", "table %s is filled by two feeds, the first in line %d", doc.Shown(&feed.Table, feed.Table), first)
+		} else {
+			tables[feed.Table] = doc.Line(&feed.Table)
+		}
+		if topic := feed.topicName(); len(feed.Source) > 0 {
+			if first, ok := senders[topic]; ok {
+				doc.Fault(&feed.Source, "give this feed a topic of its own, or leave its source out: then it takes what the other sends", "two feeds send to topic %s, the first in line %d", doc.Shown(&feed.Topic.Topic, topic), first)
+			} else {
+				senders[topic] = doc.Line(&feed.Source)
+			}
+		}
+	}
+}
+
+// minMemory holds one fetch and its columns.
+const minMemory = 16 << 20
+
+func (f *feedSettings) topicName() string {
+	if f.Topic.Topic != "" {
+		return f.Topic.Topic
+	}
+	return f.Table
+}
+
+// checkKafka has the broker look at its settings.
+func (f *fileSettings) checkKafka() {
+	doc := f.doc
+	if !doc.Has(&f.Kafka.Kafka) {
+		return
+	}
+	if doc.Has(&f.KafkaDir) {
+		doc.Fault(&f.KafkaDir, "leave one of them out", "kafka_dir is the log of the Kafka inside this process, and kafka: names brokers")
+	}
+	// The same settings with references in place of what these stand for, which may
+	// be secret, say what is wrong with them.
+	shown := f.Kafka.settings()
+	for name, value := range shown.Properties {
+		shown.Properties[name] = doc.EntryShown(&f.Kafka.Kafka, name, value)
+	}
+	said := map[string]error{}
+	for _, fault := range propertyErrors(shown.Validate()) {
+		said[fault.Property] = fault
+	}
+	for _, fault := range propertyErrors(f.Kafka.settings().Validate()) {
+		if said[fault.Property] == nil {
+			said[fault.Property] = fmt.Errorf("what %s stands for is not valid as %s", shown.Properties[fault.Property], fault.Property)
+		}
+		if _, ok := f.Kafka.Kafka[fault.Property]; !ok {
+			doc.Fault(&f.Kafka.Kafka, "", "kafka: %v", said[fault.Property])
+			continue
+		}
+		hint := ""
+		if near := config.Nearest(fault.Property, broker.Properties()); near != "" && near != fault.Property {
+			hint = fmt.Sprintf("did you mean %q?", near)
+		}
+		doc.EntryFault(&f.Kafka.Kafka, fault.Property, hint, "kafka: %v", said[fault.Property])
+	}
+}
+
+// propertyErrors are the faults of single properties that were joined into err.
+func propertyErrors(err error) (out []*broker.PropertyError) {
+	if p, ok := err.(*broker.PropertyError); ok {
+		return []*broker.PropertyError{p}
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			out = append(out, propertyErrors(e)...)
+		}
+	}
+	return out
+}
+
+func (f *feedSettings) check(doc *config.Document) {
+	// What is wrong with a value is said of the reference that it came from.
+	checked := func(p *string, check func(string) error) {
+		err := check(*p)
+		if e := check(doc.Shown(p, *p)); err != nil && e != nil {
+			err = e
+		}
+		if err != nil {
+			doc.Fault(p, "", "%v", err)
+		}
+	}
+	switch {
+	case !doc.Has(&f.Table):
+		doc.Fault(f, "add table: NAME", "a feed without a table")
+	case f.Table != "":
+		checked(&f.Table, checkTableName)
+	}
+	if f.Topic.Topic != "" {
+		checked(&f.Topic.Topic, checkTopic)
+	}
+	for i, source := range f.Source {
+		switch source {
+		case "":
+			if doc.Has(&f.Source[i]) {
+				doc.Fault(&f.Source[i], "name a file, a folder, a glob or an s3:// prefix", "an empty source")
+			}
+		case "-":
+			doc.Fault(&f.Source[i], "name it on the command line: lakefeed ingest - --table NAME", "standard input cannot be a source here")
+		}
+	}
+	for i := range f.PartitionBy {
+		before := f.PartitionBy[:i]
+		checked(&f.PartitionBy[i], func(term string) error {
+			_, err := sink.Shape{PartitionBy: append(slices.Clone(before), term)}.Sources()
+			return err
+		})
+	}
+	for _, n := range []struct {
+		value *int
+		key   string
+	}{{&f.Partitions, "partitions"}, {&f.Replicas, "replication"}} {
+		if doc.Has(n.value) && *n.value < 1 {
+			doc.Fault(n.value, "leave it out for the default", "%s is less than 1", n.key)
+		}
+	}
+	if doc.Has(&f.Flush.Size) && f.Flush.Size == 0 {
+		doc.Fault(&f.Flush.Size, "leave it out for 64MB", "flush.size is 0: every row would be a file")
+	}
+	if doc.Has(&f.Flush.Every) && f.Flush.Every == 0 {
+		doc.Fault(&f.Flush.Every, "leave it out for 60s", "flush.every is 0: every row would be a file")
+	}
+	if doc.Has(&f.OnDataLoss) && f.OnDataLoss != "halt" && f.OnDataLoss != "record" {
+		doc.Fault(&f.OnDataLoss, "", "on_data_loss is halt or record, not %q", doc.Shown(&f.OnDataLoss, f.OnDataLoss))
+	}
+	f.CSV.check(doc)
+}
+
+// check adds the faults of the overrides of a CSV's form.
+func (c *CSV) check(doc *config.Document) {
+	for _, one := range []struct {
+		value     **string
+		key, word string
+	}{{&c.Quote, "quote", "none"}, {&c.Escape, "escape", "double"}, {&c.Comment, "comment", "none"}} {
+		if s := *one.value; s != nil && len(*s) != 1 && *s != one.word {
+			doc.Fault(one.value, "", "csv.%s takes one character, or %s", one.key, one.word)
+		}
+	}
+	if c.Delimiter != nil && *c.Delimiter == "" {
+		doc.Fault(&c.Delimiter, `give it the text between the cells, such as ";" or tab`, "csv.delimiter is empty")
+	}
+	for _, one := range []struct {
+		value **int
+		key   string
+	}{{&c.Headers, "headers"}, {&c.Skip, "skip"}} {
+		if n := *one.value; n != nil && *n < 0 {
+			doc.Fault(one.value, "", "csv.%s is less than 0", one.key)
+		}
+	}
+	if encodings := csv.Encodings(); c.Encoding != nil && !slices.Contains(encodings, *c.Encoding) {
+		hint := "it is one of " + strings.Join(encodings, ", ")
+		if near := config.Nearest(*c.Encoding, encodings); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		doc.Fault(&c.Encoding, hint, "csv.encoding %q is not known", doc.Shown(c.Encoding, *c.Encoding))
+	}
+}

@@ -1,0 +1,300 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"lakefeed/broker"
+	"lakefeed/consumer"
+	"lakefeed/producer"
+	"lakefeed/sink"
+)
+
+// job is a run of feeds side by side in one process. One's failure does not stop
+// the others.
+type job struct {
+	settings []Settings
+	fromFile bool // several may be at work: what is said names the feed
+	stored   bool // the lake is worked on
+	progress Progress
+	output   Output
+
+	check func(context.Context, *feed) error // before anything is opened or made
+	do    func(context.Context, *feed) error // the work
+	print func(*report, io.Writer)           // the summary
+}
+
+// process is what the feeds of a run share.
+type process struct {
+	*Globals
+	store  sink.Store
+	conn   *connection
+	budget *consumer.Budget
+	board  *board
+	sent   map[string]chan struct{} // by topic: closed when no feed here sends to it any more
+}
+
+// feed is the run of one feed.
+type feed struct {
+	Settings
+	*process
+	sources   []producer.Source
+	topic     broker.Topic
+	table     *sink.Table
+	registrar *sink.Registrar
+	progress  *progress
+	report    *report
+	settled   sync.Once
+	err       error // of the run
+}
+
+func (j *job) run(ctx context.Context, g *Globals) error {
+	feeds := make([]*feed, len(j.settings))
+	able := 0
+	for i, s := range j.settings {
+		f := &feed{Settings: s, process: &process{Globals: g}}
+		if f.err = j.check(ctx, f); f.err == nil {
+			able++
+		}
+		f.report = newReport(f.Table, f.Lake.Lake)
+		f.report.canRebuild = g.commands["rebuild"]
+		feeds[i] = f
+	}
+	if able > 0 {
+		if err := j.start(ctx, g, feeds); err != nil {
+			return err
+		}
+	}
+	return j.outcome(ctx, g, feeds)
+}
+
+// start opens what the feeds share, and runs those that can be run.
+func (j *job) start(ctx context.Context, g *Globals, feeds []*feed) (err error) {
+	shared := &feeds[0].Settings // the same for all of them
+	p := &process{Globals: g, budget: consumer.NewBudget(int(shared.Memory.Memory)), sent: map[string]chan struct{}{}}
+	shared.Memory.Memory.limitRuntime()
+	if j.stored {
+		if p.store, err = shared.store(); err != nil {
+			return err
+		}
+	}
+	if p.conn, err = shared.connect(g, shared.Lake.Lake); err != nil {
+		return err
+	}
+	defer p.conn.Close()
+	p.board = j.progress.start(g.stderr)
+	defer p.board.stop()
+	for _, f := range feeds {
+		f.process = p
+		if len(f.Sources) > 0 {
+			p.sent[f.Topic.Topic] = make(chan struct{})
+		}
+	}
+	var working sync.WaitGroup
+	for _, f := range feeds {
+		label := ""
+		if j.fromFile {
+			label = f.Table
+		}
+		f.progress = p.board.feed(label)
+		if f.err != nil {
+			f.progress.say("%v", f.err)
+			f.sentAll()
+			continue
+		}
+		working.Go(func() {
+			defer f.sentAll()
+			began := time.Now()
+			f.err = j.do(ctx, f)
+			f.report.Seconds = time.Since(began).Seconds()
+			if j.fromFile && f.err != nil && !interrupted(ctx, f.err) && !f.report.finished {
+				f.progress.say("stopped: %v", f.err)
+			}
+		})
+	}
+	working.Wait()
+	return nil
+}
+
+// sentAll says that the feed sends nothing any more.
+func (f *feed) sentAll() {
+	f.settled.Do(func() {
+		if done := f.process.sent[f.Topic.Topic]; done != nil && len(f.Sources) > 0 {
+			close(done)
+		}
+	})
+}
+
+// open finds the feed's topic and opens its table.
+func (f *feed) open(ctx context.Context, find func(context.Context) (broker.Topic, error)) (err error) {
+	if f.topic, err = find(ctx); err != nil {
+		return err
+	}
+	recipe, err := f.recipe(f.topic.Name)
+	if err != nil {
+		return err
+	}
+	f.table, err = sink.OpenTable(ctx, sink.TableConfig{
+		Store: f.store, Name: f.Table, Feed: f.Table, Topic: f.topic.Name, Partitions: f.topic.Partitions, Shape: f.shape(), Config: recipe, Log: f.logger(),
+	})
+	if err != nil {
+		return err
+	}
+	f.registrar, err = f.Catalog.registrar(ctx, f.table, f.logger())
+	return err
+}
+
+// producer is the producer that the settings ask for.
+func (f *feed) producer(follow bool) *producer.Producer {
+	return &producer.Producer{Config: producer.Config{
+		Client: f.conn.client, Topic: f.topic, Sources: f.sources, Exclusive: f.conn.embedded != nil, Follow: follow, CSV: f.CSV.overrides(),
+		HeadersEvery: f.Every, Events: f.progress.producer(), Log: f.logger(),
+	}}
+}
+
+// consumer is the consumer that the settings ask for.
+func (f *feed) consumer() *consumer.Consumer {
+	c := &consumer.Consumer{
+		Client: f.conn.client, Topic: f.topic, Table: f.table, FlushBytes: int(f.Flush.Size), FlushEvery: f.Flush.Every, Budget: f.budget, Meta: f.Meta,
+		OnDataLoss: f.dataLoss(), AdoptNewLog: f.conn.embedded != nil,
+		Events: f.progress.consumer(), Log: f.logger(),
+	}
+	if f.conn.embedded == nil {
+		c.Group = f.group()
+	}
+	return c
+}
+
+func (s *Sink) dataLoss() consumer.DataLoss {
+	if s.OnDataLoss == "record" {
+		return consumer.Record
+	}
+	return consumer.Halt
+}
+
+// ends are the offsets behind all that was sent, by topic partition. Topic
+// partitions of another consumer are left to it; whether the rows are in the
+// lake is then read from the chains.
+func (f *feed) ends(ctx context.Context) (map[int]int64, error) {
+	ends := map[int]int64{}
+	for p := range f.topic.Partitions {
+		_, end, err := f.conn.client.Offsets(ctx, f.topic.Name, p)
+		if err != nil {
+			return nil, err
+		}
+		ends[p] = end
+	}
+	return ends, nil
+}
+
+// registered keeps the table registered in the catalog until work is done.
+func (f *feed) registered(ctx context.Context, work func() error) error {
+	f.progress.committed = f.registrar.Changed
+	defer keepRegistered(ctx, f.registrar)()
+	return work()
+}
+
+// finish completes the report of what came to the lake, and gives the outcome of
+// a run that ended with err.
+func (f *feed) finish(ctx context.Context, err error) error {
+	f.report.commits(f.progress)
+	if err != nil && !interrupted(ctx, err) {
+		return err
+	}
+	// An interrupted run has drained: what it did is worth telling.
+	if e := f.report.finish(context.WithoutCancel(ctx), f.registrar, f.Catalog); e != nil {
+		return e
+	}
+	if ctx.Err() != nil {
+		return context.Canceled
+	}
+	return f.report.verdict(f.Quarantine.MaxShare)
+}
+
+func interrupted(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled))
+}
+
+// feedErrors are what stopped each of several feeds.
+type feedErrors []error
+
+func (e feedErrors) Error() string {
+	lines := make([]string, len(e))
+	for i, err := range e {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "\nlakefeed: ")
+}
+
+// feedReport is a feed's part of what a run of several prints as JSON.
+type feedReport struct {
+	*report
+	ExitCode int    `json:"exit_code"`
+	Error    string `json:"error,omitempty"`
+}
+
+// outcome prints what each feed did, and gives the run's error.
+func (j *job) outcome(ctx context.Context, g *Globals, feeds []*feed) error {
+	if !j.fromFile {
+		return j.single(g, feeds[0])
+	}
+	var failed feedErrors
+	reports := make([]feedReport, len(feeds))
+	for i, f := range feeds {
+		reports[i] = feedReport{report: f.report, ExitCode: exitCode(f.err)}
+		switch {
+		case f.err == nil:
+		case errors.Is(f.err, context.Canceled) && ctx.Err() != nil:
+			reports[i].Error = "interrupted"
+		default:
+			reports[i].Error = f.err.Error()
+			failed = append(failed, fmt.Errorf("feed %s: %w", f.Table, f.err))
+		}
+	}
+	if j.output.json() {
+		err := writeJSON(g.stdout, struct {
+			Feeds []feedReport `json:"feeds"`
+		}{reports})
+		if err != nil {
+			return err
+		}
+	} else {
+		between := ""
+		for _, f := range feeds {
+			if f.report.finished {
+				io.WriteString(g.stdout, between)
+				j.print(f.report, g.stdout)
+				f.report.warn(g.stderr)
+				between = "\n"
+			}
+		}
+	}
+	if len(failed) > 0 {
+		return failed
+	}
+	if ctx.Err() != nil {
+		return context.Canceled
+	}
+	return nil
+}
+
+// single is the outcome of a run of one feed that the command line named.
+func (j *job) single(g *Globals, f *feed) error {
+	if !f.report.finished {
+		return f.err
+	}
+	if j.output.json() {
+		if err := writeJSON(g.stdout, f.report); err != nil {
+			return err
+		}
+	} else {
+		j.print(f.report, g.stdout)
+		f.report.warn(g.stderr)
+	}
+	return f.err
+}

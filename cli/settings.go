@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"reflect"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"lakefeed/cli/config"
+	"lakefeed/sink"
+)
+
+// Settings are all that a run of one feed is made from. Flags and lakefeed.yaml
+// fill the same fields: the tags say how each names them.
+type Settings struct {
+	Lake
+	Feed
+	Kafka `embed:""`
+	Topic `embed:""`
+	CSV
+	Send
+	Sink
+	Catalog
+	Memory `embed:""`
+	// Sources are the feed's arguments or its source in the file.
+	Sources []string `kong:"-"`
+}
+
+// Feed are the flags that name a feed.
+type Feed struct {
+	Table      string `help:"Table to fill. Default: from the sources' names." placeholder:"NAME" yaml:"table"`
+	SourceName string `help:"Name the sources' folder by this URI instead of its own, where mounts differ, or buckets that mirror each other." placeholder:"URI" yaml:"source_name"`
+	Stream     string `help:"Name of the stream that standard input is, so that a second run goes on with it." placeholder:"NAME"`
+}
+
+// Topic are the flags that say which topic a feed has.
+type Topic struct {
+	Topic      string `help:"Topic of the feed. Default: the table's name." placeholder:"NAME" yaml:"topic"`
+	Partitions int    `help:"Topic partitions, when the topic is made. Default: 4, embedded 2." placeholder:"N" yaml:"partitions"`
+	Replicas   int    `name:"replication" help:"Replication factor, when the topic is made. Default: the brokers' default." placeholder:"N" yaml:"replication"`
+}
+
+// Send is the flag that says how rows are sent.
+type Send struct {
+	Every bool `name:"headers-every-message" help:"Write the row's headers on every message, for readers of other makes." yaml:"headers_every_message"`
+}
+
+// Sink are the flags that say how rows are written.
+type Sink struct {
+	PartitionBy []string   `help:"Partition the table by these: COLUMN or date(COLUMN), comma between." placeholder:"COLUMN" yaml:"partition_by"`
+	Meta        bool       `help:"Add the columns _source, _row, _offset and _ingested_at." yaml:"meta"`
+	Flush       Flush      `embed:"" prefix:"flush-" yaml:"flush"`
+	Group       string     `help:"Consumer group. Default: lakefeed.TABLE." placeholder:"NAME" yaml:"group"`
+	OnDataLoss  string     `help:"When the topic has lost rows that the lake needs: ${enum}. record writes down in the lake what is lost and goes on." enum:"halt,record" default:"halt" yaml:"on_data_loss"`
+	Quarantine  Quarantine `embed:"" prefix:"quarantine-" yaml:"quarantine"`
+}
+
+// Flush says when a batch is committed.
+type Flush struct {
+	Size  bytesFlag     `help:"Commit after so many bytes of rows' text." default:"64MB" placeholder:"SIZE" yaml:"size"`
+	Every time.Duration `help:"Commit after so long at the latest." default:"60s" yaml:"every"`
+}
+
+// Quarantine says how many rows may go there.
+type Quarantine struct {
+	MaxShare percentFlag `help:"Exit with 3 when more than this share of a run's rows went into quarantine." default:"1%" placeholder:"SHARE" yaml:"max_share"`
+}
+
+// Memory is the flag that bounds the process.
+type Memory struct {
+	Memory bytesFlag `help:"Bound of all buffers of the process." default:"256MiB" placeholder:"SIZE" yaml:"memory"`
+}
+
+func (s *Sink) shape() sink.Shape { return sink.Shape{PartitionBy: s.PartitionBy, Meta: s.Meta} }
+
+// group is the consumer group, for brokers that other processes use too.
+func (s *Settings) group() string { return cmp.Or(s.Group, "lakefeed."+s.Table) }
+
+// names fills in the table's and the topic's name and checks them.
+func (s *Settings) names() (err error) {
+	if s.Table == "" {
+		if s.Table, err = tableName(s.Sources, isFolder); err != nil {
+			return err
+		}
+	}
+	if s.Topic.Topic == "" {
+		s.Topic.Topic = s.Table
+	}
+	return errors.Join(checkTableName(s.Table), checkTopic(s.Topic.Topic))
+}
+
+// given has the fields, by pointer, that the command line or the environment set.
+type given map[any]bool
+
+// givenBy finds what a command line and the environment set.
+func givenBy(k *kong.Context) given {
+	out := given{}
+	for _, step := range k.Path {
+		if step.Flag != nil {
+			out[step.Flag.Target.Addr().Interface()] = true
+		}
+	}
+	for _, flag := range k.Flags() {
+		for _, name := range flag.Envs {
+			if _, ok := os.LookupEnv(name); ok {
+				out[flag.Target.Addr().Interface()] = true
+			}
+		}
+	}
+	return out
+}
+
+// section is the part of v, at any depth, that has a type.
+func section(v reflect.Value, t reflect.Type) (reflect.Value, bool) {
+	if v.Type() == t {
+		return v, true
+	}
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Struct && v.Type().Field(i).IsExported() {
+			if found, ok := section(f, t); ok {
+				return found, true
+			}
+		}
+	}
+	return reflect.Value{}, false
+}
+
+// fill takes the sections that a command has, and over them what the files'
+// sections have, except where the command line was given it.
+func (s *Settings) fill(command any, g given, doc *config.Document, files ...any) {
+	to := reflect.ValueOf(s).Elem()
+	for i := range to.NumField() {
+		if to.Field(i).Kind() != reflect.Struct {
+			continue
+		}
+		flags, ok := section(reflect.ValueOf(command).Elem(), to.Field(i).Type())
+		if ok {
+			to.Field(i).Set(flags)
+		} else {
+			flags = reflect.New(to.Field(i).Type()).Elem()
+		}
+		for _, file := range files {
+			if from, ok := section(reflect.ValueOf(file).Elem(), to.Field(i).Type()); ok {
+				overlay(to.Field(i), flags, from, g, doc)
+			}
+		}
+	}
+}
+
+// overlay gives to the fields that the file has, except where flags, the struct
+// that the command line filled, was given them. Maps are joined, with the command
+// line's entries before the file's.
+func overlay(to, flags, file reflect.Value, g given, doc *config.Document) {
+	for i := range to.NumField() {
+		if to.Field(i).Kind() == reflect.Struct {
+			overlay(to.Field(i), flags.Field(i), file.Field(i), g, doc)
+			continue
+		}
+		if !doc.Has(file.Field(i).Addr().Interface()) {
+			continue
+		}
+		switch explicit := g[flags.Field(i).Addr().Interface()]; {
+		case !explicit:
+			to.Field(i).Set(file.Field(i))
+		case to.Field(i).Kind() == reflect.Map:
+			joined := reflect.MakeMap(to.Field(i).Type())
+			for _, m := range []reflect.Value{file.Field(i), flags.Field(i)} {
+				for iter := m.MapRange(); iter.Next(); {
+					joined.SetMapIndex(iter.Key(), iter.Value())
+				}
+			}
+			to.Field(i).Set(joined)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+)
+
+type validateCommand struct {
+	ConfigFile
+	Output
+}
+
+// validated is what a file without faults has.
+type validated struct {
+	File  string          `json:"file"`
+	Lake  string          `json:"lake"`
+	Kafka string          `json:"kafka"` // its brokers, or the folder of the embedded one's log
+	Feeds []validatedFeed `json:"feeds"`
+}
+
+type validatedFeed struct {
+	Table       string   `json:"table"`
+	Topic       string   `json:"topic"`
+	Source      []string `json:"source"`
+	PartitionBy []string `json:"partition_by,omitempty"`
+}
+
+func (c *validateCommand) Run(g *Globals) error {
+	f, err := c.read()
+	if err != nil {
+		return err
+	}
+	if f == nil {
+		return &usageError{"there is no " + defaultConfig + " here: name the file with -c FILE"}
+	}
+	v := validated{File: f.doc.Name(), Lake: cmp.Or(f.Lake.Lake, defaultLake), Kafka: f.kafkaText()}
+	for i := range f.Feeds {
+		feed := &f.Feeds[i]
+		v.Feeds = append(v.Feeds, validatedFeed{feed.Table, feed.topicName(), feed.Source, feed.PartitionBy})
+	}
+	if c.json() {
+		return writeJSON(g.stdout, v)
+	}
+	fmt.Fprintf(g.stdout, "%s is valid: %s\n  lake   %s\n  kafka  %s\n\n", v.File, plural(int64(len(v.Feeds)), "feed"), v.Lake, v.Kafka)
+	tab := tabwriter.NewWriter(g.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tab, "  TABLE\tTOPIC\tSOURCE\tPARTITION BY")
+	for _, feed := range v.Feeds {
+		fmt.Fprintf(tab, "  %s\t%s\t%s\t%s\n", feed.Table, feed.Topic, cmp.Or(strings.Join(feed.Source, ", "), "(what others send)"), strings.Join(feed.PartitionBy, ", "))
+	}
+	return tab.Flush()
+}
+
+// kafkaText says which Kafka the file has.
+func (f *fileSettings) kafkaText() string {
+	if servers := f.Kafka.Kafka["bootstrap.servers"]; servers != "" {
+		return servers.Reveal()
+	}
+	return "inside the process, its log in " + cmp.Or(f.KafkaDir, "_lakefeed/kafka of the lake")
+}
