@@ -108,6 +108,19 @@ func (b *batch) add(l *layout, cells []wire.Cell, at func() schema.Witness) {
 	b.rows++
 }
 
+// growIDs makes room for the identities of more rows: to twice as many, as long as
+// a batch of so many bytes will have them. A quarter more each time, which is what
+// append makes of it, copies millions of rows again and again.
+func (b *batch) growIDs(bytes int) {
+	n := len(b.streams)
+	more := max(n, 1024)
+	if b.bytes > 0 && n > 1024 {
+		full := float64(n) * float64(bytes) / float64(b.bytes) // rows of the whole batch, if the others are like these
+		more = min(more, max(int(full*1.02)-n, n/8))
+	}
+	b.streams, b.numbers = slices.Grow(b.streams, more), slices.Grow(b.numbers, more)
+}
+
 // keep adds a cell to a column that has no type yet.
 func (c *column) keep(row int, text []byte, quoted bool, at func() schema.Witness) {
 	c.evidence.Observe(text, quoted, at)

@@ -78,6 +78,10 @@ func (w *worker) row(m *broker.Message, stream schema.StreamID, number int64) er
 		return nil
 	}
 	w.batch.add(w.origin.layout, cells, w.at)
+	if b := &w.batch; len(b.streams) == cap(b.streams) {
+		size, _ := w.limits()
+		b.growIDs(size)
+	}
 	w.batch.streams = append(w.batch.streams, stream.Hash64())
 	w.batch.numbers = append(w.batch.numbers, number)
 	if w.batch.meta != nil {
