@@ -204,8 +204,16 @@ func ParseTimestamp(b []byte, f Format, zoned bool) (millis int64, ok bool) {
 	} else if len(b) > 0 {
 		return 0, false
 	}
-	return days*dayMillis + millis, true
+	millis += days * dayMillis
+	return millis, firstMilli <= millis && millis <= lastMilli
 }
+
+// The years 0001 to 9999. An offset can lead an instant out of them, where it has no
+// normal form.
+var (
+	firstMilli = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+	lastMilli  = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() - 1
+)
 
 // parseMillis reads the digits of a fraction of a second. Digits finer than a
 // millisecond must be zero: they would be lost.

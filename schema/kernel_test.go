@@ -175,7 +175,7 @@ func TestNormalFormIsStable(t *testing.T) {
 }
 
 func FuzzKernel(f *testing.F) {
-	for _, s := range []string{"1", "-0.5e10", "2020-01-01", "1/2/2020 10:00", "2020-01-01T00:00:00.5+01:00", "true", "NaN", "99999999999999999999.99"} {
+	for _, s := range []string{"1", "-0.5e10", "2020-01-01", "1/2/2020 10:00", "2020-01-01T00:00:00.5+01:00", "true", "NaN", "99999999999999999999.99", "0001-01-01 00:03:00.0+0010", "9999-12-31T23:59:59.999-01"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
