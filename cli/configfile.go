@@ -342,6 +342,7 @@ func (f *feedSettings) check(doc *config.Document) {
 		doc.Fault(&f.OnDataLoss, "", "on_data_loss is halt or record, not %q", doc.Shown(&f.OnDataLoss, f.OnDataLoss))
 	}
 	f.CSV.check(doc)
+	f.Schema.check(doc)
 }
 
 // check adds the faults of the overrides of a CSV's form.

@@ -12,6 +12,7 @@ import (
 	"lakefeed/broker/embedded"
 	"lakefeed/cli/config"
 	"lakefeed/producer"
+	"lakefeed/schema"
 	"lakefeed/sink"
 	"lakefeed/sink/awsclient"
 )
@@ -73,6 +74,7 @@ func exitCode(err error) int {
 		conflict   *conflictError
 		audit      *auditError
 		position   *sink.PositionError
+		contract   *schema.ContractError
 		errno      syscall.Errno
 	)
 	switch {
@@ -84,6 +86,8 @@ func exitCode(err error) int {
 		return exitAudit
 	case errors.As(err, &quarantine):
 		return exitQuarantine
+	case errors.As(err, &contract):
+		return exitContract
 	case errors.As(err, &log), errors.As(err, &lost), errors.As(err, &chain), errors.As(err, &conflict), errors.Is(err, embedded.ErrDamaged):
 		return exitDataLoss
 	case errors.Is(err, broker.ErrDenied), errors.Is(err, fs.ErrPermission), errors.Is(err, awsclient.ErrNoCredentials), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):

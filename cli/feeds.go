@@ -159,8 +159,10 @@ func (f *feed) producer(follow bool) *producer.Producer {
 
 // consumer is the consumer that the settings ask for.
 func (f *feed) consumer() *consumer.Consumer {
+	contract, _ := f.Schema.contract() // which was checked for the recipe
 	c := &consumer.Consumer{
-		Client: f.conn.client, Topic: f.topic, Table: f.table, FlushBytes: int(f.Flush.Size), FlushEvery: f.Flush.Every, Budget: f.budget, Meta: f.Meta,
+		Contract: contract,
+		Client:   f.conn.client, Topic: f.topic, Table: f.table, FlushBytes: int(f.Flush.Size), FlushEvery: f.Flush.Every, Budget: f.budget, Meta: f.Meta,
 		OnDataLoss: f.dataLoss(), AdoptNewLog: f.conn.embedded != nil,
 		Events: f.progress.consumer(), Log: f.logger(),
 	}

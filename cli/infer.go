@@ -28,14 +28,18 @@ func (f *feed) infer(ctx context.Context) error {
 	if err != nil || latest != nil {
 		return err
 	}
-	var inference schema.Inference
+	contract, err := f.Schema.contract()
+	if err != nil {
+		return err
+	}
+	inference := schema.Inference{Contract: contract}
 	err = producer.Sample(ctx, f.sources, f.CSV.overrides(), sampleObject, sampleTotal, func(o producer.Object, found csv.Found, head []byte, complete bool) error {
 		return observe(&inference, o.URI, found, head, complete)
 	})
 	if err != nil {
 		return err
 	}
-	first, changed := schema.Evolve(nil, inference.Seen())
+	first, changed := schema.Evolve(nil, inference.Seen(), contract)
 	if !changed {
 		return nil
 	}

@@ -53,7 +53,9 @@ type progress struct {
 	worked  int64            // of BytesDone, what took this run's time
 	at      map[string]int64 // how far a source is that is being sent
 	commit  consumer.Commit  // sums over all
-	reset   string           // log id of the last reset that was told
+	// deviations are what the table did not take, sums over all.
+	deviations []schema.Deviation
+	reset      string // log id of the last reset that was told
 	// conflicts has the streams of which rows came after their end.
 	conflicts map[schema.StreamID]bool
 
@@ -167,6 +169,22 @@ func (p *progress) consumer() consumer.Events {
 					p.say("schema version %d: new column %s %s%s", version, c.Column, typeText(c.To), witness(c.Witness))
 				case "decide":
 					p.say("schema version %d: column %s is %s%s", version, c.Column, c.To, witness(c.Witness))
+				case "widen", "settle":
+					p.say("schema version %d: column %s was %s and is %s%s", version, c.Column, c.From, c.To, witness(c.Witness))
+				}
+			}
+		},
+		Deviated: func(partition int, deviations []schema.Deviation) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for _, d := range deviations {
+				i := slices.IndexFunc(p.deviations, func(o schema.Deviation) bool {
+					return o.Kind == d.Kind && o.Column == d.Column && o.Policy == d.Policy
+				})
+				if i < 0 {
+					p.deviations = append(p.deviations, d)
+				} else {
+					p.deviations[i].Count += d.Count
 				}
 			}
 		},

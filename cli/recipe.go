@@ -1,14 +1,23 @@
 package cli
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"lakefeed/schema"
+)
 
 // recipe is the text of what decides how a row becomes a record, which every
 // commit refers to. A repair makes files again by it.
 func (s *Sink) recipe(topic string) ([]byte, error) {
+	contract, err := s.Schema.contract()
+	if err != nil {
+		return nil, err
+	}
 	return json.Marshal(struct {
-		V           int      `json:"v"`
-		Topic       string   `json:"topic"`
-		PartitionBy []string `json:"partition_by,omitempty"`
-		Meta        bool     `json:"meta,omitempty"`
-	}{1, topic, s.PartitionBy, s.Meta})
+		V           int              `json:"v"`
+		Topic       string           `json:"topic"`
+		PartitionBy []string         `json:"partition_by,omitempty"`
+		Meta        bool             `json:"meta,omitempty"`
+		Schema      *schema.Contract `json:"schema,omitempty"`
+	}{1, topic, s.PartitionBy, s.Meta, contract})
 }

@@ -35,6 +35,8 @@ type report struct {
 	Objects     []object `json:"objects,omitempty"`
 	// Causes are why rows went into quarantine.
 	Causes []cause `json:"quarantined_by,omitempty"`
+	// Deviations are what the table did not take, by column.
+	Deviations []schema.Deviation `json:"deviations,omitempty"`
 
 	Total   *total         `json:"total,omitempty"`
 	Columns []reportColumn `json:"columns,omitempty"`
@@ -134,6 +136,7 @@ func (r *report) commits(p *progress) {
 	for _, c := range p.commit.Causes {
 		r.Causes = append(r.Causes, cause{c.Rule, c.Rows, c.Message, c.Source, max(0, c.Line)})
 	}
+	r.Deviations = slices.Clone(p.deviations)
 	slices.SortStableFunc(r.Causes, func(a, b cause) int { return cmp.Compare(b.Rows, a.Rows) })
 }
 
@@ -188,6 +191,9 @@ func (r *report) print(w io.Writer) {
 	}
 	if r.Rescued > 0 {
 		fmt.Fprintf(w, "  %s did not fit the type of their column: their text is in the column _rescued\n", plural(r.Rescued, "cell"))
+		for i := range r.Deviations {
+			r.printDeviation(w, &r.Deviations[i])
+		}
 		if r.canRebuild {
 			fmt.Fprintf(w, "    to decide the types anew, from all rows: lakefeed rebuild %s --lake %s\n", r.Table, r.Lake)
 		}
@@ -220,6 +226,19 @@ func (r *report) warn(w io.Writer) {
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
+}
+
+// printDeviation says which cells of a column were rescued. Rows that the contract
+// keeps out are among those in quarantine.
+func (r *report) printDeviation(w io.Writer, d *schema.Deviation) {
+	if d.Policy != schema.PolicyRescue {
+		return
+	}
+	what := "no " + d.Type
+	if d.Kind == schema.NewColumn {
+		what = "of a column that the contract keeps out"
+	}
+	fmt.Fprintf(w, "    %s: %s, %s%s\n", d.Column, plural(d.Count, "cell"), what, witness(d.First))
 }
 
 // example is the first row of a cause: where it is, and what is wrong with it.

@@ -12,6 +12,9 @@ import (
 type schemaCommands struct {
 	Show schemaShow `cmd:"" help:"Print a table's columns and types."`
 	DDL  schemaDDL  `cmd:"" name:"ddl" help:"Print the CREATE TABLE statement for Athena."`
+	Why  schemaWhy  `cmd:"" help:"Print why a column has its type: the cells that decided it."`
+	Log  schemaLog  `cmd:"" help:"Print the versions of a table's schema, and what changed."`
+	Diff schemaDiff `cmd:"" help:"Print how two versions of a table's schema differ."`
 }
 
 type schemaShow struct {

@@ -56,6 +56,7 @@ type Sink struct {
 	Group       string     `help:"Consumer group. Default: lakefeed.TABLE." placeholder:"NAME" yaml:"group"`
 	OnDataLoss  string     `help:"When the topic has lost rows that the lake needs: ${enum}. record writes down in the lake what is lost and goes on." enum:"halt,record" default:"halt" yaml:"on_data_loss"`
 	Quarantine  Quarantine `embed:"" prefix:"quarantine-" yaml:"quarantine"`
+	Schema      Contract   `embed:"" yaml:"schema"`
 }
 
 // Flush says when a batch is committed.

@@ -12,7 +12,8 @@ import (
 )
 
 type sniffCommand struct {
-	File string `arg:"" help:"A CSV file or s3://bucket/key; - for standard input."`
+	File    string         `arg:"" help:"A CSV file or s3://bucket/key; - for standard input."`
+	Numbers schema.Numbers `help:"What a column of fractions becomes: double or decimal." default:"double" placeholder:"TYPE"`
 	CSV
 	Output
 }
@@ -34,6 +35,8 @@ type sniffedColumn struct {
 	Type     string          `json:"type"`
 	Format   string          `json:"format,omitempty"`
 	Evidence schema.Evidence `json:"evidence"`
+	// Undecided says what the cells have left open, so that the column is a string.
+	Undecided string `json:"undecided,omitempty"`
 }
 
 func (c *sniffCommand) Run(ctx context.Context, g *Globals) error {
@@ -55,8 +58,8 @@ func (c *sniffCommand) Run(ctx context.Context, g *Globals) error {
 		}
 		s := sniffed{URI: o.URI, Dialect: found.Dialect, Width: found.Width, Tail: found.Tail, Complete: complete, Why: why}
 		for i, seen := range inference.Seen() {
-			t := seen.Evidence.Type()
-			col := sniffedColumn{Name: seen.Name, Type: t.String(), Format: t.Format.String(), Evidence: seen.Evidence}
+			t := seen.Evidence.Type(c.Numbers)
+			col := sniffedColumn{Name: seen.Name, Type: t.String(), Format: t.Format.String(), Evidence: seen.Evidence, Undecided: seen.Evidence.Undecided()}
 			if i < len(found.Columns) {
 				col.Header = found.Columns[i]
 			}
@@ -95,6 +98,9 @@ func (s *sniffed) print(g *Globals) {
 		if e := c.Evidence.Decided; e.Line > 0 {
 			decided = fmt.Sprintf("line %d: %s", e.Line, shortText(e.Text))
 		}
+		if c.Undecided != "" {
+			decided = c.Undecided
+		}
 		fmt.Fprintf(tab, "  %s\t%s\t%d\t%d\t%s\n", c.Name, strings.TrimSpace(c.Type+" "+formatText(c.Format)), c.Evidence.Cells, c.Evidence.Nulls, decided)
 	}
 	tab.Flush()
@@ -130,7 +136,7 @@ func (s *sniffed) printWhy(g *Globals) {
 }
 
 func formatText(format string) string {
-	if format == "" || format == schema.ISO.String() {
+	if format == "" {
 		return ""
 	}
 	return "(" + format + ")"

@@ -19,15 +19,26 @@ type column struct {
 	evidence  schema.Evidence
 	quoted    []int // rows of an undecided column whose cell is a null token in quotes
 	nulled    int64 // quoted empty cells that a typed column took for null
+
+	nulls    *schema.Nulls // nil for the usual tokens
+	onType   schema.Policy
+	onNull   schema.Policy
+	strict   bool            // a cell of it may keep its row out
+	probe    schema.Vector   // of strict columns: a cell is tried here first
+	misfits  schema.Evidence // cells that a wider type would take; whether they are rescued shows when the batch is flushed
+	unfit    int             // place of its misfits among the deviations, plus one
+	tokened  bool            // other null tokens than the usual ones, which count before all else
+	keepNull bool            // the token of a null is rescued
 }
 
 // batch holds what one topic partition has had since its last commit, as typed
 // columns. Its memory is kept from batch to batch.
 type batch struct {
-	schema  *schema.Schema // what the columns are typed by; nil for a table without one
-	columns []*column
-	byName  map[string]*column
-	layouts layouts
+	schema   *schema.Schema // what the columns are typed by; nil for a table without one
+	contract *schema.Contract
+	columns  []*column
+	byName   map[string]*column
+	layouts  layouts
 
 	rows       int
 	bytes      int // text of the rows' values, which is what the flush size counts
@@ -36,17 +47,19 @@ type batch struct {
 	rescued    sink.Rescues
 	rescues    int64
 	quarantine []sink.QuarantineRow
-	unfit      sink.IDs     // identities of the quarantined rows
+	unfit      sink.IDs // identities of the quarantined rows
+	deviations []schema.Deviation
 	meta       *metaColumns // nil without --meta
 }
 
-// reset empties the batch for rows typed by s.
-func (b *batch) reset(s *schema.Schema) {
+// reset empties the batch for rows typed by s, under a contract that may be nil.
+func (b *batch) reset(s *schema.Schema, c *schema.Contract) {
 	if b.byName == nil {
 		b.byName = map[string]*column{}
 	}
-	b.schema = s
+	b.schema, b.contract = s, c
 	b.layouts.reset()
+	b.deviations = nil
 	b.rows, b.bytes, b.rescues = 0, 0, 0
 	b.streams, b.numbers = b.streams[:0], b.numbers[:0]
 	b.rescued.Reset()
@@ -70,8 +83,18 @@ func (b *batch) prepare(c *column) {
 	c.values.Reset(t)
 	c.spellings, c.quoted = c.spellings[:0], c.quoted[:0]
 	c.undecided = t.Kind == schema.Unknown
-	c.evidence = schema.Evidence{}
-	c.nulled = 0
+	c.evidence, c.misfits = schema.Evidence{}, schema.Evidence{}
+	c.nulled, c.unfit = 0, 0
+
+	c.nulls = b.contract.NullTokens(c.name)
+	c.onType, c.onNull = b.contract.TypeChange(c.name), b.contract.Null(c.name)
+	c.strict = outright(c.onType) || outright(c.onNull)
+	c.tokened, c.keepNull = c.nulls != nil, c.onNull == schema.PolicyRescue
+}
+
+// outright says that a policy keeps rows out.
+func outright(p schema.Policy) bool {
+	return p == schema.PolicyReject || p == schema.PolicyFreeze
 }
 
 // column finds the column of a safe name, and adds it when it is new.
@@ -91,18 +114,24 @@ func (b *batch) column(name string) *column {
 func (b *batch) add(l *layout, cells []wire.Cell, at func() schema.Witness) {
 	for i := range cells {
 		c := l.columns[i]
+		text, quoted := cells[i].Text, cells[i].Quoted
+		if c == nil {
+			b.aside(l.asides[i], text, quoted, at)
+			continue
+		}
 		if c.values.Len() < b.rows {
 			c.values.PadTo(b.rows)
 		}
-		text, quoted := cells[i].Text, cells[i].Quoted
 		switch {
+		case c.tokened && c.nulls.Declared(text, quoted):
+			b.null(c, text)
 		case c.undecided:
 			c.keep(b.rows, text, quoted, at)
 		case len(text) == 0 && !quoted:
 			c.values.AppendNull()
 		case c.values.AppendCell(text):
 		default:
-			b.misfit(c, text, quoted)
+			b.misfit(c, text, quoted, at)
 		}
 	}
 	b.rows++
@@ -121,49 +150,141 @@ func (b *batch) growIDs(bytes int) {
 	b.streams, b.numbers = slices.Grow(b.streams, more), slices.Grow(b.numbers, more)
 }
 
+// aside keeps a cell of a column that the contract keeps out of the table.
+func (b *batch) aside(a aside, text []byte, quoted bool, at func() schema.Witness) {
+	if a.nulls.Declared(text, quoted) {
+		return
+	}
+	b.rescued.Add(b.rows, a.name, text)
+	b.rescues++
+	b.deviate(schema.Deviation{Kind: schema.NewColumn, Column: a.name, Policy: schema.PolicyRescue}, text, at)
+}
+
+// deviate counts what the table does not take, and gives its place, plus one.
+func (b *batch) deviate(d schema.Deviation, text []byte, at func() schema.Witness) int {
+	i := slices.IndexFunc(b.deviations, func(o schema.Deviation) bool {
+		return o.Kind == d.Kind && o.Column == d.Column && o.Policy == d.Policy
+	})
+	if i < 0 {
+		i = len(b.deviations)
+		d.First = witness(text, at)
+		b.deviations = append(b.deviations, d)
+	}
+	b.deviations[i].Count++
+	return i + 1
+}
+
+func witness(text []byte, at func() schema.Witness) (w schema.Witness) {
+	if at != nil {
+		w = at()
+	}
+	w.Text = string(text[:min(len(text), 100)])
+	return w
+}
+
+// refuse says why the contract keeps a row out, nil when it does not.
+func (b *batch) refuse(l *layout, cells []wire.Cell, at func() schema.Witness) *schema.Deviation {
+	if l.refused != nil {
+		d := *l.refused
+		d.First = witness(nil, at)
+		return &d
+	}
+	if !l.strict {
+		return nil
+	}
+	for i, c := range l.columns {
+		if c == nil || !c.strict {
+			continue
+		}
+		text, quoted := cells[i].Text, cells[i].Quoted
+		d := schema.Deviation{Column: c.name, Type: c.values.Type.Written()}
+		typed := !c.undecided && c.values.Type.Kind != schema.String
+		switch {
+		case c.nulls.Declared(text, quoted), typed && c.nulls.Typed(text, quoted):
+			if !outright(c.onNull) {
+				continue
+			}
+			d.Kind, d.Policy = schema.NullCell, c.onNull
+		case typed && outright(c.onType) && !c.takes(text):
+			d.Kind, d.Policy = schema.TypeChange, c.onType
+		default:
+			continue
+		}
+		d.First = witness(text, at)
+		return &d
+	}
+	return nil
+}
+
+// takes says whether a text is a value of a strict column.
+func (c *column) takes(text []byte) bool {
+	c.probe.Reset(c.values.Type)
+	return c.probe.AppendCell(text)
+}
+
 // keep adds a cell to a column that has no type yet.
 func (c *column) keep(row int, text []byte, quoted bool, at func() schema.Witness) {
-	c.evidence.Observe(text, quoted, at)
+	c.evidence.Observe(text, quoted, c.nulls, at)
 	if len(text) == 0 && !quoted {
 		c.values.AppendNull()
 		return
 	}
-	if quoted && schema.IsNullToken(text) {
+	if quoted && c.nulls.Typed(text, false) {
 		c.quoted = append(c.quoted, row)
 	}
 	c.values.AppendText(text)
 }
 
-// misfit takes a cell that is no value of its column's type: null where it says
-// so, else the text is rescued.
-func (b *batch) misfit(c *column, text []byte, quoted bool) {
+// null takes a cell that is null.
+func (b *batch) null(c *column, text []byte) {
 	c.values.AppendNull()
-	switch {
-	case len(text) == 0:
-		c.nulled++
-	case !quoted && schema.IsNullToken(text):
-	default:
+	if c.undecided {
+		c.evidence.Cells++
+		c.evidence.Nulls++
+	}
+	if c.keepNull && len(text) > 0 {
 		b.rescued.Add(b.rows, c.name, text)
 		b.rescues++
 	}
+}
+
+// misfit takes a cell that is no value of its column's type: null where it says
+// so, else the text is rescued.
+func (b *batch) misfit(c *column, text []byte, quoted bool, at func() schema.Witness) {
+	switch {
+	case c.nulls.Typed(text, quoted):
+		if len(text) == 0 {
+			c.nulled++
+		}
+		b.null(c, text)
+		return
+	case c.onType == schema.PolicyEvolve && c.values.Type.Accommodates(text):
+		c.misfits.Observe(text, quoted, c.nulls, at)
+	case c.unfit > 0:
+		b.deviations[c.unfit-1].Count++
+	default:
+		c.unfit = b.deviate(schema.Deviation{Kind: schema.TypeChange, Column: c.name, Type: c.values.Type.Written(), Policy: schema.PolicyRescue}, text, at)
+	}
+	c.values.AppendNull()
+	b.rescued.Add(b.rows, c.name, text)
+	b.rescues++
 }
 
 // seen lists what the batch has shown that a schema does not know.
 func (b *batch) seen(known *schema.Schema) []schema.Seen {
 	var out []schema.Seen
 	for _, c := range b.columns {
-		if len(c.spellings) == 0 && c.values.Len() == 0 {
+		if !c.used() {
 			continue // a column of an earlier batch
 		}
-		s := schema.Seen{Name: c.name, Spellings: c.spellings, Evidence: c.evidence}
+		s := schema.Seen{Name: c.name, Spellings: c.spellings, Evidence: c.evidence, Misfits: c.misfits}
 		var f schema.Field
 		found := false
 		if known != nil {
 			f, found = known.Field(c.name)
 		}
 		spelled := !slices.ContainsFunc(c.spellings, func(n string) bool { return !slices.Contains(f.Spellings, n) })
-		decides := f.Type.Kind == schema.Unknown && c.evidence.Type().Kind != schema.Unknown
-		if !found || !spelled || decides {
+		if !found || !spelled || f.Type.Kind == schema.Unknown || c.misfits.Cells > 0 {
 			s.Spellings = slices.Clone(s.Spellings)
 			out = append(out, s)
 		}
@@ -171,27 +292,78 @@ func (b *batch) seen(known *schema.Schema) []schema.Seen {
 	return out
 }
 
-// decide types the undecided columns by a schema that knows every column of the
-// batch. Cells that do not fit are rescued.
-func (b *batch) decide(s *schema.Schema) {
+func (c *column) used() bool { return len(c.spellings) > 0 || c.values.Len() > 0 }
+
+// decide types the columns by the schema of the batch's version: the undecided ones,
+// and those whose type has grown. Cells that do not fit are rescued; those that
+// were and fit now are values. It is not whole when another writer's version has
+// left a column out, or has a type that keeps rows out: then the batch has to be taken
+// again, typed from the start.
+func (b *batch) decide(s *schema.Schema) (whole bool) {
 	b.schema = s
+	whole = true
 	var late []misfit
+	grown := map[string]*column{}
 	for _, c := range b.columns {
-		if !c.undecided {
-			continue
+		f, found := s.Field(c.name)
+		switch {
+		case !found && c.used():
+			whole = false
+		case c.undecided && f.Type.Kind != schema.Unknown: // else nulls only: absent from the files
+			more, nulls := c.decide(f.Type)
+			if c.strict && (len(more) > 0 && outright(c.onType) || nulls && outright(c.onNull)) {
+				whole = false
+			}
+			if c.keepNull && nulls {
+				whole = false
+			}
+			for _, m := range more {
+				c.unfit = b.deviate(schema.Deviation{Kind: schema.TypeChange, Column: c.name, Type: f.Type.Written(), Policy: schema.PolicyRescue}, m.text, nil)
+			}
+			late = append(late, more...)
+		case !c.undecided && c.values.Type != f.Type && c.used():
+			c.values.Type = f.Type
+			grown[c.name] = c
 		}
-		f, _ := s.Field(c.name)
-		if f.Type.Kind == schema.Unknown {
-			continue // nulls only: absent from the files
+	}
+	if len(late) > 0 || len(grown) > 0 {
+		b.rescueAgain(late, grown)
+	}
+	for _, c := range b.columns {
+		if n := c.misfits.Cells - c.misfits.Nulls; n > 0 {
+			i := b.deviate(schema.Deviation{Kind: schema.TypeChange, Column: c.name, Type: c.values.Type.Written(), Policy: schema.PolicyRescue}, nil, nil)
+			if w := c.misfits.First; b.deviations[i-1].Count == 1 {
+				b.deviations[i-1].First = b.firstRescued(c.name, w)
+			}
+			b.deviations[i-1].Count += n - 1
 		}
-		late = append(late, c.decide(f.Type)...)
 	}
-	if len(late) == 0 {
-		return
+	return whole
+}
+
+// firstRescued is the first cell of a column that is rescued. w is where it is, if it
+// is that one.
+func (b *batch) firstRescued(name string, w schema.Witness) schema.Witness {
+	for i := range b.rescued.Len() {
+		if _, column, text := b.rescued.Cell(i); column == name {
+			if found := witness(text, nil); found.Text != w.Text {
+				return found
+			}
+			return w
+		}
 	}
-	b.rescues += int64(len(late))
+	return w
+}
+
+// rescueAgain makes the list of rescued cells anew: with those that are late, and
+// without those that fit the type to which their column has grown.
+func (b *batch) rescueAgain(late []misfit, grown map[string]*column) {
 	for i := range b.rescued.Len() {
 		row, name, text := b.rescued.Cell(i)
+		if c := grown[name]; c != nil && row < c.values.Len() && c.values.Replace(row, text) {
+			c.misfits.Cells--
+			continue
+		}
 		late = append(late, misfit{row, name, slices.Clone(text)})
 	}
 	slices.SortStableFunc(late, func(x, y misfit) int { return x.row - y.row })
@@ -199,6 +371,7 @@ func (b *batch) decide(s *schema.Schema) {
 	for _, m := range late {
 		b.rescued.Add(m.row, m.column, m.text)
 	}
+	b.rescues = int64(len(late))
 }
 
 // misfit is a cell that is rescued when its column is decided.
@@ -208,8 +381,9 @@ type misfit struct {
 	text   []byte
 }
 
-// decide types an undecided column's kept text.
-func (c *column) decide(t schema.Type) (late []misfit) {
+// decide types an undecided column's kept text. nulls says that a token was taken
+// for null only now.
+func (c *column) decide(t schema.Type) (late []misfit, nulls bool) {
 	text := c.values
 	c.values = schema.Vector{}
 	c.values.Reset(t)
@@ -232,12 +406,14 @@ func (c *column) decide(t schema.Type) (late []misfit) {
 		switch {
 		case len(cell) == 0:
 			c.nulled++
-		case !isQuoted && schema.IsNullToken(cell):
+			nulls = true
+		case c.nulls.Typed(cell, isQuoted):
+			nulls = true
 		default:
 			late = append(late, misfit{row, c.name, slices.Clone(cell)})
 		}
 	}
-	return late
+	return late, nulls
 }
 
 // records gives the batch to the sink: the columns of the schema that have a

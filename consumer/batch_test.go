@@ -51,13 +51,13 @@ func dump(b *batch) (columns map[string][]string, rescued []string) {
 
 func newBatch(s *schema.Schema) *batch {
 	b := &batch{}
-	b.reset(s)
+	b.reset(s, nil)
 	return b
 }
 
 // evolve does what a worker does before it commits.
 func evolve(b *batch) *schema.Schema {
-	next, _ := schema.Evolve(b.schema, b.seen(b.schema))
+	next, _ := schema.Evolve(b.schema, b.seen(b.schema), b.contract)
 	b.decide(next)
 	return next
 }
@@ -111,7 +111,7 @@ func TestCellsThatDoNotFitAreRescued(t *testing.T) {
 	b := newBatch(nil)
 	fill(t, b, "n,undecided", "1,", "2,")
 	s := evolve(b)
-	b.reset(s)
+	b.reset(s, nil)
 	fill(t, b, "n,undecided,new", "x,1,2020-01-01", `"NA",,`, `"",2,2020-01-02`, "07,3,", "5,,")
 	evolve(b)
 	check(t, b, map[string][]string{
@@ -127,10 +127,10 @@ func TestLostSchemaRace(t *testing.T) {
 	theirs, _ := schema.Evolve(nil, []schema.Seen{
 		{Name: "a", Spellings: []string{"a"}, Evidence: evidence("1")},
 		{Name: "b", Spellings: []string{"b"}, Evidence: evidence("2020-01-01")},
-	})
+	}, nil)
 	b := newBatch(nil)
 	fill(t, b, "a,b,c", "1,x,", "y,2020-01-01,", "NA,z,1", `"NA",,`)
-	next, changed := schema.Evolve(theirs, b.seen(theirs))
+	next, changed := schema.Evolve(theirs, b.seen(theirs), nil)
 	if !changed {
 		t.Fatal("column c is not new")
 	}
@@ -144,7 +144,7 @@ func TestLostSchemaRace(t *testing.T) {
 
 func evidence(cells ...string) (e schema.Evidence) {
 	for _, c := range cells {
-		e.Observe([]byte(c), false, nil)
+		e.Observe([]byte(c), false, nil, nil)
 	}
 	return e
 }
@@ -158,7 +158,7 @@ func TestNoAllocationARow(t *testing.T) {
 	var split wire.Splitter
 	at := func() schema.Witness { return schema.Witness{} }
 	batch := func() {
-		b.reset(s)
+		b.reset(s, nil)
 		l, err := b.named([]byte(header))
 		if err != nil {
 			t.Fatal(err)
@@ -189,12 +189,12 @@ func BenchmarkBatch(b *testing.B) {
 	cells, _ := split.Split(row)
 	at := func() schema.Witness { return schema.Witness{} }
 	batch.add(l, cells, at)
-	s, _ := schema.Evolve(nil, batch.seen(nil))
+	s, _ := schema.Evolve(nil, batch.seen(nil), nil)
 	b.SetBytes(int64(len(row)))
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		if n%100_000 == 0 {
-			batch.reset(s)
+			batch.reset(s, nil)
 			l, _ = batch.named([]byte(header))
 		}
 		cells, _ := split.Split(row)

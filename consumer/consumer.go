@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"lakefeed/broker"
+	"lakefeed/schema"
 	"lakefeed/sink"
 )
 
@@ -58,6 +59,9 @@ type Consumer struct {
 	// Meta adds the columns _source, _row, _offset and _ingested_at, which is the
 	// timestamp of the row's message.
 	Meta bool
+	// Contract is what is declared of the table's columns; nil for nothing. It is in
+	// the table's configuration too, by which files are made again.
+	Contract *schema.Contract
 	// OnDataLoss says what to do when the topic has lost what the lake needs.
 	OnDataLoss DataLoss
 	// AdoptNewLog goes on by itself with a topic that was deleted and made again.
@@ -77,6 +81,9 @@ func (c *Consumer) Validate() error {
 	var errs []error
 	if c.Client == nil || c.Table == nil {
 		errs = append(errs, errors.New("consumer: Client and Table are required"))
+	}
+	if err := c.Contract.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("consumer: %w", err))
 	}
 	if c.FlushBytes < 0 || c.FlushEvery < 0 || c.Memory < 0 {
 		errs = append(errs, errors.New("consumer: flush size, flush time and memory must not be negative"))

@@ -15,6 +15,9 @@ type Events struct {
 	Committed func(Commit)
 	// Evolved: a new version of the table's schema was stored.
 	Evolved func(version int64, changes []schema.Change)
+	// Deviated: of a committed batch, what the table did not take: cells that were
+	// rescued, rows that the contract keeps out. Counts are of the batch.
+	Deviated func(partition int, deviations []schema.Deviation)
 	// Conflict: a row was skipped that the end of its stream had not counted.
 	Conflict func(partition int, offset int64, stream schema.StreamID, row int64)
 	// Lost: another owner had decided the batch, which was dropped.
@@ -56,6 +59,7 @@ type Commit struct {
 	Bytes       int64 // of the files
 	Took        time.Duration
 	Causes      []Cause // of the quarantined rows, by rule
+	Deviations  []schema.Deviation
 }
 
 // Cause is why rows went into quarantine, with the first of them.

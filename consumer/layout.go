@@ -10,8 +10,18 @@ import (
 
 // layout maps the cells of one header to the columns of a batch.
 type layout struct {
-	names   []string // as the header spells them; nil where the object has none
-	columns []*column
+	names   []string      // as the header spells them; nil where the object has none
+	columns []*column     // nil for those that the contract keeps out of the table
+	asides  map[int]aside // those
+	// refused says why the contract keeps all rows of the header out.
+	refused *schema.Deviation
+	strict  bool // there are columns that may keep a row out
+}
+
+// aside is a column whose cells are rescued.
+type aside struct {
+	name  string
+	nulls *schema.Nulls
 }
 
 // layouts finds the layout of a header, made once a batch.
@@ -37,7 +47,7 @@ func (b *batch) named(header []byte) (*layout, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read header %s %q: %w", wire.Columns, header, err)
 	}
-	l := b.layout(names, schema.SafeNames(names))
+	l := b.layout(names, b.contract.Names(names, b.schema))
 	b.layouts.byHeader[string(header)] = l
 	return l, nil
 }
@@ -54,12 +64,46 @@ func (b *batch) numbered(width int) *layout {
 
 func (b *batch) layout(spellings, safe []string) *layout {
 	l := &layout{names: spellings, columns: make([]*column, len(safe))}
+	for _, name := range b.contract.Required(b.schema) {
+		if p := b.contract.MissingColumn(name); outright(p) && !slices.Contains(safe, name) {
+			l.refuse(schema.MissingColumn, name, p)
+		}
+	}
+	kept := make([]bool, len(safe))
 	for i, name := range safe {
+		if b.schema == nil || b.schema.Index(name) >= 0 {
+			continue
+		}
+		p := b.contract.NewColumn(name)
+		if kept[i] = p == schema.PolicyRescue; outright(p) {
+			l.refuse(schema.NewColumn, name, p)
+		}
+	}
+	if l.refused != nil {
+		return l
+	}
+	for i, name := range safe {
+		if kept[i] {
+			if l.asides == nil {
+				l.asides = map[int]aside{}
+			}
+			l.asides[i] = aside{name, b.contract.NullTokens(name)}
+			continue
+		}
 		c := b.column(name)
 		if spellings != nil && !slices.Contains(c.spellings, spellings[i]) {
 			c.spellings = append(c.spellings, spellings[i])
 		}
 		l.columns[i] = c
+		l.strict = l.strict || c.strict
 	}
 	return l
+}
+
+// refuse keeps the header's rows out; a reason that stops the feed comes before one
+// that does not.
+func (l *layout) refuse(kind schema.DeviationKind, name string, p schema.Policy) {
+	if l.refused == nil || l.refused.Policy != schema.PolicyFreeze && p == schema.PolicyFreeze {
+		l.refused = &schema.Deviation{Kind: kind, Column: name, Policy: p}
+	}
 }

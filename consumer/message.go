@@ -77,6 +77,16 @@ func (w *worker) row(m *broker.Message, stream schema.StreamID, number int64) er
 		w.origin.pass(m.Value, quoted)
 		return nil
 	}
+	if d := w.batch.refuse(w.origin.layout, cells, w.at); d != nil {
+		if d.Policy == schema.PolicyFreeze {
+			return d.Err()
+		}
+		w.quarantine(m, stream, number, "schema", string(d.Kind), d.Message())
+		w.batch.quarantine[len(w.batch.quarantine)-1].Column = d.Column
+		w.batch.deviate(*d, []byte(d.First.Text), w.at)
+		w.origin.pass(m.Value, quoted)
+		return nil
+	}
 	w.batch.add(w.origin.layout, cells, w.at)
 	if b := &w.batch; len(b.streams) == cap(b.streams) {
 		size, _ := w.limits()

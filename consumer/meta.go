@@ -15,7 +15,7 @@ func (m *metaColumns) reset() {
 	m.source.Reset(schema.Type{Kind: schema.String})
 	m.row.Reset(schema.Type{Kind: schema.Bigint})
 	m.offset.Reset(schema.Type{Kind: schema.Bigint})
-	m.ingested.Reset(schema.Type{Kind: schema.Timestamp, Zoned: true, Format: schema.ISO})
+	m.ingested.Reset(schema.Type{Kind: schema.Timestamp, Zoned: true})
 }
 
 // add adds a row; row is negative where it has no number, timestamp is that of

@@ -2,11 +2,13 @@ package consumer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"lakefeed/broker"
+	"lakefeed/schema"
 	"lakefeed/sink"
 )
 
@@ -102,6 +104,29 @@ func (w *worker) repair(ctx context.Context, lost *sink.LostError) error {
 	return err
 }
 
+// contractOf is the contract that a record was made under, by the configuration
+// that it refers to: one JSON object with the contract as "schema".
+func (w *worker) contractOf(ctx context.Context, rows *sink.Record) (*schema.Contract, error) {
+	if c, ok := w.contracts[rows.Config]; ok {
+		return c, nil
+	}
+	text, err := w.c.Table.Config(ctx, rows.Config)
+	if err != nil {
+		return nil, err
+	}
+	var config struct {
+		Schema *schema.Contract `json:"schema"`
+	}
+	if err := json.Unmarshal(text, &config); err != nil {
+		return nil, fmt.Errorf("read configuration %s of record %d: %w", rows.Config, rows.Seq, err)
+	}
+	if w.contracts == nil {
+		w.contracts = map[string]*schema.Contract{}
+	}
+	w.contracts[rows.Config] = config.Schema
+	return config.Schema, nil
+}
+
 // remake takes the messages of a record into a draft and into the batch, typed as
 // they were then.
 func (w *worker) remake(ctx context.Context, draft *sink.Draft, rows *sink.Record) error {
@@ -113,14 +138,17 @@ func (w *worker) remake(ctx context.Context, draft *sink.Draft, rows *sink.Recor
 
 // prepare empties the batch for rows typed as those of a record.
 func (w *worker) prepare(ctx context.Context, rows *sink.Record) error {
-	w.batch.reset(nil)
+	contract, err := w.contractOf(ctx, rows)
+	if err != nil {
+		return err
+	}
+	var typed *schema.Schema
 	if rows.Schema > 0 {
-		typed, err := w.c.Table.Schemas().Get(ctx, rows.Schema)
-		if err != nil {
+		if typed, err = w.c.Table.Schemas().Get(ctx, rows.Schema); err != nil {
 			return err
 		}
-		w.batch.reset(typed)
 	}
+	w.batch.reset(typed, contract)
 	return nil
 }
 

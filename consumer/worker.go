@@ -38,6 +38,8 @@ type worker struct {
 	since    time.Time
 	reserved int // bytes taken from the budget
 
+	contracts map[string]*schema.Contract // of records, by their configuration
+
 	fetch    broker.Fetch
 	splitter wire.Splitter
 	origin   origin
@@ -45,7 +47,11 @@ type worker struct {
 	lastSet  bool
 	print    *sink.Fingerprint // of the last message of earlier fetches
 	at       func() schema.Witness
-	outside  bool // the position was outside of the log, and the chain was opened again
+	halt     struct {
+		offset int64
+		err    error // of the contract, found when the batch was first taken
+	}
+	outside bool // the position was outside of the log, and the chain was opened again
 }
 
 // errAgain ends the work on a batch that is void: another owner has decided it,
@@ -187,7 +193,10 @@ func (w *worker) begin(ctx context.Context) error {
 	}
 	w.draft = w.chain.Begin()
 	w.position = w.draft.From()
-	w.batch.reset(latest)
+	if err := w.c.Contract.Check(latest); err != nil {
+		return err
+	}
+	w.batch.reset(latest, w.c.Contract)
 	w.origin.layout = nil
 	w.since = time.Time{}
 	return nil
@@ -275,7 +284,18 @@ func (w *worker) take(ctx context.Context) error {
 			w.since = w.c.Now()
 		}
 		w.skipTo(m.Offset)
+		if w.halt.err != nil && m.Offset == w.halt.offset {
+			if w.position > w.draft.From() {
+				if err := w.flush(ctx); err != nil {
+					return err
+				}
+			}
+			return w.halt.err
+		}
 		if err := w.message(ctx, &m); err != nil {
+			if w.stopped(&m, err) {
+				return errAgain
+			}
 			return fmt.Errorf("offset %d: %w", m.Offset, err)
 		}
 		w.position = m.Offset + 1
@@ -289,6 +309,18 @@ func (w *worker) take(ctx context.Context) error {
 	}
 	w.skipTo(w.fetch.End())
 	return nil
+}
+
+// stopped says of a row at which the contract stops the feed, and which is in the
+// batch by half, that the batch is to be taken again up to it: what came before is
+// good.
+func (w *worker) stopped(m *broker.Message, err error) bool {
+	var broken *schema.ContractError
+	if !errors.As(err, &broken) || w.position == w.draft.From() {
+		return false
+	}
+	w.halt.offset, w.halt.err = m.Offset, fmt.Errorf("offset %d: %w", m.Offset, err)
+	return true
 }
 
 // skipTo accounts for the offsets before next that hold no message.
@@ -357,11 +389,12 @@ func (w *worker) flush(ctx context.Context) error {
 		}
 		return errAgain
 	}
+	w.tell(w.batch.deviations)
 	w.c.Events.committed(Commit{
 		Partition: w.partition, Seq: w.draft.Seq(), From: w.draft.From(), To: w.position,
 		Rows: int64(w.batch.rows), Quarantined: int64(len(w.batch.quarantine)), Rescued: w.batch.rescues, Duplicates: w.draft.Duplicates(),
 		Files: done.Files, Bytes: done.Bytes, Took: w.c.Now().Sub(began),
-		Causes: causes(w.batch.quarantine),
+		Causes: causes(w.batch.quarantine), Deviations: w.batch.deviations,
 	})
 	w.release()
 	if err := w.hint(ctx, map[int]int64{w.partition: w.position}); err != nil {
@@ -377,12 +410,15 @@ func (w *worker) settle(ctx context.Context) error {
 	log := w.c.Table.Schemas()
 	current := w.batch.schema
 	for {
-		next, changed := schema.Evolve(current, w.batch.seen(current))
+		next, changed := schema.Evolve(current, w.batch.seen(current), w.batch.contract)
 		if !changed {
 			break
 		}
 		err := log.Append(ctx, next)
 		if err == nil {
+			for _, c := range next.Changes {
+				w.c.Log.Info("schema changed", "table", w.c.Table.Name(), "version", next.Version, "change", c.Kind, "column", c.Column, "from", c.From, "to", c.To, "source", c.Witness.Source, "line", c.Witness.Line)
+			}
 			w.c.Events.evolved(next.Version, next.Changes)
 			current = next
 			break
@@ -394,8 +430,18 @@ func (w *worker) settle(ctx context.Context) error {
 			return err
 		}
 	}
-	if current != nil {
-		w.batch.decide(current)
+	if current != nil && !w.batch.decide(current) {
+		return errAgain // typed from the start it comes out right
 	}
 	return nil
+}
+
+// tell tells what of a committed batch the table did not take.
+func (w *worker) tell(deviations []schema.Deviation) {
+	for _, d := range deviations {
+		w.c.Log.Info("schema contract", "table", w.c.Table.Name(), "change", string(d.Kind), "column", d.Column, "type", d.Type, "policy", d.Policy.String(), "count", d.Count, "source", d.First.Source, "line", d.First.Line)
+	}
+	if len(deviations) > 0 && w.c.Events.Deviated != nil {
+		w.c.Events.Deviated(w.partition, deviations)
+	}
 }

@@ -2,52 +2,64 @@ package schema
 
 import "time"
 
-// order says where year, month and day stand in a format.
-type order uint8
+// dateOrder says what is known of day and month from a date's text alone.
+type dateOrder uint8
 
 const (
-	yearMonthDay order = iota
-	monthDayYear
-	dayMonthYear
+	settled  dateOrder = iota // the text says which is which: 2020-01-31, 31 Jan 2020
+	either                    // 1/2/2020: the column must say
+	dayFirst                  // 31.1.2020: with dots and four digits of year the day is first everywhere
 )
 
-// layout is how a format writes a date.
-type layout struct {
-	sep   byte
-	order order
-	short bool // two-digit year
-	fixed bool // month and day always have two digits
+// dateText is a date taken apart. first and second are month and day where the
+// order is settled, else the numbers as they stand.
+type dateText struct {
+	year, first, second int
+	order               dateOrder
+	form                forms
 }
 
-var layouts = [formatCount]layout{
-	ISO:           {sep: '-', order: yearMonthDay, fixed: true},
-	SlashYMD:      {sep: '/', order: yearMonthDay},
-	SlashMDY:      {sep: '/', order: monthDayYear},
-	SlashDMY:      {sep: '/', order: dayMonthYear},
-	SlashMDYShort: {sep: '/', order: monthDayYear, short: true},
-	SlashDMYShort: {sep: '/', order: dayMonthYear, short: true},
-	DotDMY:        {sep: '.', order: dayMonthYear},
-	DashDMY:       {sep: '-', order: dayMonthYear},
-	DashMDY:       {sep: '-', order: monthDayYear},
-}
-
-// ParseDate reads a date written in a format, as days since 1970-01-01. Years
-// are 0001 to 9999; a two-digit year is 1969 to 2068, as POSIX reads it.
-func ParseDate(b []byte, f Format) (days int64, ok bool) {
-	if f == ISO { // the common form, without the general reader
-		if len(b) != 10 || b[4] != '-' || b[7] != '-' {
+// days counts from 1970-01-01 in a format.
+func (d *dateText) days(f Format) (int64, bool) {
+	month, day := d.first, d.second
+	if d.order != settled {
+		switch {
+		case f == DayFirst:
+			month, day = day, month
+		case f != MonthFirst || d.order == dayFirst:
 			return 0, false
 		}
-		y, ok1 := digits4(b)
-		m, ok2 := digits2(b[5:])
-		d, ok3 := digits2(b[8:])
-		if !(ok1 && ok2 && ok3) {
-			return 0, false
-		}
-		return civilDays(y, m, d)
 	}
-	days, rest, ok := parseDatePart(b, f)
-	return days, ok && len(rest) == 0
+	return civilDays(d.year, month, day)
+}
+
+// ParseDate reads a date in a format, as days since 1970-01-01: 2020-01-31,
+// 2020/1/31, 2020.01.31, 31 Jan 2020, 31-Jan-20, Jan 31, 2020, January 31 2020,
+// and 1/31/2020, 1-31-2020, 1/31/20 or 31.1.2020, 31.01.20 in the order that the
+// format says. Years are 0001 to 9999. Of years of two digits 00 to 29 are 2000
+// to 2029, and 70 to 99 are 1970 to 1999; in between programs differ in what they
+// take them for, and such a text is no date. A day of the week before it must be
+// the right one.
+func ParseDate(b []byte, f Format) (days int64, ok bool) {
+	if len(b) == 10 && b[4] == '-' && b[7] == '-' { // the common form
+		return isoDays(b)
+	}
+	d, rest, ok := scanDate(b)
+	if !ok || len(rest) > 0 {
+		return 0, false
+	}
+	return d.days(f)
+}
+
+// isoDays reads 2006-01-02 at the beginning of b, whose hyphens are there.
+func isoDays(b []byte) (int64, bool) {
+	y, ok1 := digits4(b)
+	m, ok2 := digits2(b[5:])
+	d, ok3 := digits2(b[8:])
+	if !(ok1 && ok2 && ok3) {
+		return 0, false
+	}
+	return civilDays(y, m, d)
 }
 
 func digits2(b []byte) (int, bool) {
@@ -61,56 +73,210 @@ func digits4(b []byte) (int, bool) {
 	return x*100 + y, ok1 && ok2
 }
 
-// parseDatePart reads a date at the beginning of b.
-func parseDatePart(b []byte, f Format) (days int64, rest []byte, ok bool) {
-	if f == NoFormat || f >= formatCount {
-		return 0, b, false
+// leadingDigits reads the digits at the beginning of b, up to five of them.
+func leadingDigits(b []byte) (value, n int) {
+	for n < len(b) && n < 5 && b[n] >= '0' && b[n] <= '9' {
+		value = value*10 + int(b[n]-'0')
+		n++
 	}
-	l := &layouts[f]
-	var part [3]int
-	var width [3]int
-	for i := range part {
-		if i > 0 {
-			if len(b) == 0 || b[0] != l.sep {
-				return 0, b, false
-			}
+	return value, n
+}
+
+// scanDate takes the date at the beginning of b apart. Its numbers need not make a
+// day of the calendar.
+func scanDate(b []byte) (d dateText, rest []byte, ok bool) {
+	if len(b) == 0 {
+		return d, b, false
+	}
+	if letter(b[0]) {
+		return scanNamedDate(b)
+	}
+	x, n := leadingDigits(b)
+	if n == 0 || n == 3 || n > 4 || n+4 > len(b) {
+		return d, b, false
+	}
+	sep := b[n]
+	b = b[n+1:]
+	if n == 4 {
+		d.year = x
+		return scanYearFirst(d, sep, b)
+	}
+	if letter(b[0]) {
+		if sep != ' ' && sep != '-' && sep != '/' {
+			return d, b, false
+		}
+		month, k := monthName(b)
+		if month == 0 || k == len(b) {
+			return d, b, false
+		}
+		d.first, d.second, d.form = month, x, formName
+		b = b[k:]
+		if sep == ' ' && b[0] == ',' {
 			b = b[1:]
 		}
-		n := 0
-		for n < len(b) && n < 4 && b[n] >= '0' && b[n] <= '9' {
-			part[i] = part[i]*10 + int(b[n]-'0')
-			n++
+		if len(b) == 0 || b[0] != sep {
+			return d, b, false
 		}
-		width[i] = n
+		d.year, rest, ok = scanYear(b[1:], true, &d.form)
+		return d, rest, ok
+	}
+	y, k := leadingDigits(b)
+	if k == 0 || k > 2 || k == len(b) || b[k] != sep {
+		return d, b, false
+	}
+	b = b[k+1:]
+	d.first, d.second, d.order = x, y, either
+	switch sep {
+	case '/':
+		d.form = formSlash
+		d.year, rest, ok = scanYear(b, true, &d.form)
+	case '-': // 01-02-03 has a reading too many: the year may be first
+		d.form = formDash
+		d.year, rest, ok = scanYear(b, false, &d.form)
+	case '.':
+		d.form = formDot
+		d.year, rest, ok = scanYear(b, n == 2 && k == 2 && y <= 12, &d.form)
+		if d.form&formShortYear == 0 {
+			d.order = dayFirst
+		} // else it may be a version number: only a day above 12 settles it
+	default:
+		return d, b, false
+	}
+	return d, rest, ok
+}
+
+// scanYearFirst goes on behind the year and its separator.
+func scanYearFirst(d dateText, sep byte, b []byte) (_ dateText, rest []byte, ok bool) {
+	d.form = formYearFirst
+	if letter(b[0]) && sep == '-' {
+		month, k := monthName(b)
+		if month == 0 || k == len(b) || b[k] != sep {
+			return d, b, false
+		}
+		d.first, d.form = month, formName
+		b = b[k+1:]
+	} else {
+		month, k := leadingDigits(b)
+		if k == 0 || k > 2 || k == len(b) || b[k] != sep || sep != '-' && sep != '/' && sep != '.' {
+			return d, b, false
+		}
+		if sep == '.' && k != 2 {
+			return d, b, false // 2020.1.3 is how versions are numbered
+		}
+		d.first = month
+		b = b[k+1:]
+	}
+	day, k := leadingDigits(b)
+	if k == 0 || k > 2 || sep == '.' && k != 2 {
+		return d, b, false
+	}
+	if sep == '-' && k == 2 && d.form == formYearFirst {
+		d.form = formISO
+	}
+	d.second = day
+	return d, b[k:], true
+}
+
+// scanNamedDate reads a date that begins with the name of a day or month.
+func scanNamedDate(b []byte) (d dateText, rest []byte, ok bool) {
+	if weekday, n := weekdayName(b); n > 0 {
 		b = b[n:]
-	}
-	y, m, d := 0, 1, 2
-	switch l.order {
-	case monthDayYear:
-		m, d, y = 0, 1, 2
-	case dayMonthYear:
-		d, m, y = 0, 1, 2
-	}
-	least := 1
-	if l.fixed {
-		least = 2
-	}
-	if width[m] < least || width[m] > 2 || width[d] < least || width[d] > 2 {
-		return 0, b, false
-	}
-	year := part[y]
-	if l.short {
-		if width[y] != 2 {
-			return 0, b, false
+		if len(b) > 0 && b[0] == ',' {
+			b = b[1:]
 		}
-		if year += 1900; year < 1969 {
-			year += 100
+		if len(b) == 0 || b[0] != ' ' {
+			return d, b, false
 		}
-	} else if width[y] != 4 {
-		return 0, b, false
+		d, rest, ok = scanDate(b[1:])
+		if !ok || d.order != settled {
+			return d, rest, false
+		}
+		days, ok := d.days(NoFormat)
+		return d, rest, ok && ((days+4)%7+7)%7 == int64(weekday)
 	}
-	days, ok = civilDays(year, part[m], part[d])
-	return days, b, ok
+	month, n := monthName(b)
+	if month == 0 || n == len(b) || b[n] != ' ' {
+		return d, b, false
+	}
+	day, k := leadingDigits(b[n+1:])
+	if b = b[n+1+k:]; k == 0 || k > 2 || len(b) == 0 {
+		return d, b, false
+	}
+	if b[0] == ',' {
+		b = b[1:]
+	}
+	if len(b) == 0 || b[0] != ' ' {
+		return d, b, false
+	}
+	d.first, d.second, d.form = month, day, formName
+	d.year, rest, ok = scanYear(b[1:], false, &d.form)
+	return d, rest, ok
+}
+
+// scanYear reads a year of four digits, or of two where it may be short.
+func scanYear(b []byte, short bool, form *forms) (year int, rest []byte, ok bool) {
+	year, n := leadingDigits(b)
+	switch {
+	case n == 4:
+		return year, b[n:], true
+	case n != 2 || !short || year >= 30 && year < 70:
+		return 0, b, false
+	case year < 30:
+		year += 2000
+	default:
+		year += 1900
+	}
+	*form |= formShortYear
+	return year, b[n:], true
+}
+
+func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+// lowerWord is the run of letters at the beginning of b in lower case, at most nine
+// of them.
+func lowerWord(b []byte) (word [9]byte, n int) {
+	for n < len(b) && letter(b[n]) {
+		if n == len(word) {
+			return word, 0
+		}
+		word[n] = b[n] | 0x20
+		n++
+	}
+	return word, n
+}
+
+var monthNames = [12]string{"january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"}
+
+// monthName reads an English month, whole or its first three letters (or sept),
+// as 1 to 12.
+func monthName(b []byte) (month, n int) {
+	word, n := lowerWord(b)
+	if n < 3 {
+		return 0, 0
+	}
+	for i, name := range monthNames {
+		if string(word[:3]) == name[:3] && (n == 3 || string(word[:n]) == name || string(word[:n]) == "sept") {
+			return i + 1, n
+		}
+	}
+	return 0, 0
+}
+
+var weekdayNames = [7]string{"sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"}
+
+// weekdayName reads an English day of the week, whole or its first three letters,
+// Sunday being 0; n is 0 where there is none.
+func weekdayName(b []byte) (day, n int) {
+	word, n := lowerWord(b)
+	if n < 3 {
+		return 0, 0
+	}
+	for i, name := range weekdayNames {
+		if string(word[:3]) == name[:3] && (n == 3 || string(word[:n]) == name) {
+			return i, n
+		}
+	}
+	return 0, 0
 }
 
 var monthDays = [13]int{0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
@@ -139,140 +305,6 @@ func civilDays(y, m, d int) (int64, bool) {
 	return int64(era)*146097 + int64(doe) - 719468, true
 }
 
-const dayMillis = 24 * 60 * 60 * 1000
-
-// ParseTimestamp reads a date in a format, then a T or space, then hours and
-// minutes, and where they are there seconds and a fraction of them whose digits
-// behind the third are zero. A zoned timestamp ends in Z or an offset (+01:00,
-// +0100, +01) and is given in UTC; one that is not zoned has none of these. The
-// value is milliseconds since 1970-01-01T00:00:00.
-func ParseTimestamp(b []byte, f Format, zoned bool) (millis int64, ok bool) {
-	days, b, ok := parseDatePart(b, f)
-	if !ok || len(b) < 5 || (b[0] != 'T' && b[0] != ' ') {
-		return 0, false
-	}
-	b = b[1:]
-	if b[1] == ':' { // 9:05
-		h := b[0] - '0'
-		if h > 9 || f == ISO {
-			return 0, false
-		}
-		millis = int64(h) * 3600_000
-		b = b[1:]
-	} else {
-		h, ok := digits2(b)
-		if !ok || h > 23 {
-			return 0, false
-		}
-		millis = int64(h) * 3600_000
-		b = b[2:]
-	}
-	if len(b) < 3 || b[0] != ':' {
-		return 0, false
-	}
-	m, ok := digits2(b[1:])
-	if !ok || m > 59 {
-		return 0, false
-	}
-	millis += int64(m) * 60_000
-	b = b[3:]
-	if len(b) > 0 && b[0] == ':' {
-		if len(b) < 3 {
-			return 0, false
-		}
-		s, ok := digits2(b[1:])
-		if !ok || s > 59 {
-			return 0, false
-		}
-		millis += int64(s) * 1000
-		b = b[3:]
-		if len(b) > 0 && b[0] == '.' {
-			frac, rest, ok := parseMillis(b[1:])
-			if !ok {
-				return 0, false
-			}
-			millis += frac
-			b = rest
-		}
-	}
-	if zoned {
-		offset, ok := parseZone(b)
-		if !ok {
-			return 0, false
-		}
-		millis -= offset
-	} else if len(b) > 0 {
-		return 0, false
-	}
-	millis += days * dayMillis
-	return millis, firstMilli <= millis && millis <= lastMilli
-}
-
-// The years 0001 to 9999. An offset can lead an instant out of them, where it has no
-// normal form.
-var (
-	firstMilli = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
-	lastMilli  = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() - 1
-)
-
-// parseMillis reads the digits of a fraction of a second. Digits finer than a
-// millisecond must be zero: they would be lost.
-func parseMillis(b []byte) (millis int64, rest []byte, ok bool) {
-	n, unit := 0, int64(100)
-	for ; n < len(b) && b[n] >= '0' && b[n] <= '9'; n++ {
-		d := int64(b[n] - '0')
-		if n >= 3 && d != 0 {
-			return 0, b, false
-		}
-		millis += d * unit
-		unit /= 10
-	}
-	return millis, b[n:], n > 0
-}
-
-// parseZone reads Z, +01:00, +0100 or +01 as milliseconds east of UTC.
-func parseZone(b []byte) (millis int64, ok bool) {
-	if len(b) == 1 && (b[0] == 'Z' || b[0] == 'z') {
-		return 0, true
-	}
-	if len(b) < 3 || (b[0] != '+' && b[0] != '-') {
-		return 0, false
-	}
-	h, ok := digits2(b[1:])
-	if !ok || h > 18 {
-		return 0, false
-	}
-	m := 0
-	switch rest := b[3:]; {
-	case len(rest) == 0:
-	case len(rest) == 2:
-		m, ok = digits2(rest)
-	case len(rest) == 3 && rest[0] == ':':
-		m, ok = digits2(rest[1:])
-	default:
-		return 0, false
-	}
-	if !ok || m > 59 {
-		return 0, false
-	}
-	millis = int64(h)*3600_000 + int64(m)*60_000
-	if b[0] == '-' {
-		millis = -millis
-	}
-	return millis, true
-}
-
 func appendDate(dst []byte, days int64) []byte {
 	return time.Unix(days*86400, 0).UTC().AppendFormat(dst, time.DateOnly)
-}
-
-func appendTimestamp(dst []byte, millis int64, zoned bool) []byte {
-	layout := "2006-01-02T15:04:05"
-	if millis%1000 != 0 {
-		layout += ".000"
-	}
-	if zoned {
-		layout += "Z"
-	}
-	return time.UnixMilli(millis).UTC().AppendFormat(dst, layout)
 }

@@ -14,12 +14,18 @@ func (v *Vector) AppendCell(text []byte) bool {
 		v.AppendText(text)
 		return true
 	case Bigint:
+		if v.Type.Format != NoFormat {
+			return v.appendFormatted(text)
+		}
 		x, ok := ParseBigint(text)
 		if ok {
 			v.AppendInt(x)
 		}
 		return ok
 	case Double:
+		if v.Type.Format != NoFormat {
+			return v.appendFormatted(text)
+		}
 		x, ok := ParseDouble(text)
 		if ok {
 			v.AppendFloat(x)
@@ -38,7 +44,7 @@ func (v *Vector) AppendCell(text []byte) bool {
 		}
 		return ok
 	case Boolean:
-		x, ok := ParseBoolean(text)
+		x, ok := ParseBoolean(text, v.Type.Format)
 		if ok {
 			n := int64(0)
 			if x {
@@ -48,6 +54,9 @@ func (v *Vector) AppendCell(text []byte) bool {
 		}
 		return ok
 	case Decimal:
+		if v.Type.Format != NoFormat {
+			return v.appendFormatted(text)
+		}
 		x, ok := ParseDecimal(text, v.Type.Precision, v.Type.Scale)
 		if ok {
 			v.AppendDecimal(x)
@@ -57,8 +66,36 @@ func (v *Vector) AppendCell(text []byte) bool {
 	return false
 }
 
+// appendFormatted adds a number that is not written plainly.
+func (v *Vector) appendFormatted(text []byte) bool {
+	var buf [maxNumber]byte
+	plain, ok := plainNumber(&buf, text, v.Type.Format)
+	if !ok {
+		return false
+	}
+	switch v.Type.Kind {
+	case Bigint:
+		x, ok := ParseBigint(plain)
+		if ok {
+			v.AppendInt(x)
+		}
+		return ok
+	case Double:
+		x, ok := ParseDouble(plain)
+		if ok {
+			v.AppendFloat(x)
+		}
+		return ok
+	}
+	x, ok := ParseDecimal(plain, v.Type.Precision, v.Type.Scale)
+	if ok {
+		v.AppendDecimal(x)
+	}
+	return ok
+}
+
 // AppendValue appends row i of a vector as text in its normal form, nothing for
-// a null. The normal forms: true and false; digits without leading zeros; the
+// a null. The normal forms, whatever the format: true and false; digits without leading zeros; the
 // shortest decimal that gives the double back, with an exponent where it is
 // shorter; a decimal with all digits of its scale; 2006-01-02;
 // 2006-01-02T15:04:05 with .000 where there are milliseconds and Z where zoned.

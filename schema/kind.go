@@ -4,6 +4,7 @@
 package schema
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -34,8 +35,11 @@ func (k Kind) String() string {
 	return "kind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// Type is a column's type. Two types are the same column type in a file iff
-// they are equal but for Format.
+// maxPrecision is the most digits that a decimal has.
+const maxPrecision = 38
+
+// Type is a column's type. Two types are written alike into files iff they are equal
+// but for Format, and for the Precision of decimals.
 type Type struct {
 	Kind Kind
 	// Precision and Scale are those of a Decimal: digits in all (1 to 38), and
@@ -44,7 +48,7 @@ type Type struct {
 	// Zoned says that a Timestamp is an instant, kept in UTC. A timestamp that is
 	// not zoned is a wall clock.
 	Zoned bool
-	// Format says how the text of a Date or Timestamp is written.
+	// Format says how the text of the values is written.
 	Format Format
 }
 
@@ -74,11 +78,52 @@ func (t Type) DDL() string {
 	return t.String()
 }
 
-// ParseType reads what Type.String writes.
+// Written gives the type with its format: "date d/m/y", "double 1.234,5".
+func (t Type) Written() string {
+	switch t.Format {
+	case NoFormat:
+		return t.String()
+	case EpochSeconds, EpochMillis:
+		return t.Format.String()
+	}
+	return t.String() + " " + t.Format.String()
+}
+
+// MarshalText and UnmarshalText are Written and ParseType.
+func (t Type) MarshalText() ([]byte, error) { return []byte(t.Written()), nil }
+
+// UnmarshalText reads what MarshalText gives.
+func (t *Type) UnmarshalText(b []byte) (err error) {
+	*t, err = ParseType(string(b))
+	return err
+}
+
+// ParseType reads what Type.String and Type.Written write.
 func ParseType(s string) (Type, error) {
-	name := strings.ToLower(strings.TrimSpace(s))
-	switch name {
-	case "timestamp with time zone":
+	name, format := strings.ToLower(strings.TrimSpace(s)), NoFormat
+	if f, err := ParseFormat(name); err == nil && f.of(Timestamp) && !f.of(Date) {
+		return Type{Kind: Timestamp, Zoned: true, Format: f}, nil // an instant, as epoch_seconds
+	}
+	if i := strings.LastIndexByte(name, ' '); i >= 0 {
+		if f, err := ParseFormat(name[i+1:]); err == nil {
+			name, format = strings.TrimSpace(name[:i]), f
+		}
+	}
+	t, err := parseKind(name)
+	if err != nil {
+		return Type{}, fmt.Errorf("parse type %q: want boolean, bigint, double, decimal(p,s) with p up to 38, date, timestamp, timestamp with time zone, epoch_seconds, epoch_milliseconds or string", s)
+	}
+	if !format.of(t.Kind) {
+		return Type{}, fmt.Errorf("parse type %q: a %s is not written as %s", s, t.Kind, format)
+	}
+	t.Format = format
+	return t, nil
+}
+
+var errKind = errors.New("no such type")
+
+func parseKind(name string) (Type, error) {
+	if name == "timestamp with time zone" {
 		return Type{Kind: Timestamp, Zoned: true}, nil
 	}
 	for k, n := range kindNames {
@@ -86,9 +131,19 @@ func ParseType(s string) (Type, error) {
 			return Type{Kind: Kind(k)}, nil
 		}
 	}
-	var p, sc int
-	if n, err := fmt.Sscanf(name, "decimal(%d,%d)", &p, &sc); err == nil && n == 2 && p >= 1 && p <= 38 && sc >= 0 && sc <= p {
-		return Type{Kind: Decimal, Precision: p, Scale: sc}, nil
+	digits, ok := strings.CutPrefix(name, "decimal(")
+	digits, closed := strings.CutSuffix(digits, ")")
+	precision, scale, two := strings.Cut(digits, ",")
+	if !ok || !closed || !two {
+		return Type{}, errKind
 	}
-	return Type{}, fmt.Errorf("parse type %q: want boolean, bigint, double, decimal(p,s) with p up to 38, date, timestamp, timestamp with time zone or string", s)
+	p, err := strconv.Atoi(strings.TrimSpace(precision))
+	if err != nil {
+		return Type{}, err
+	}
+	sc, err := strconv.Atoi(strings.TrimSpace(scale))
+	if err != nil || p < 1 || p > maxPrecision || sc < 0 || sc > p {
+		return Type{}, errKind
+	}
+	return Type{Kind: Decimal, Precision: p, Scale: sc}, nil
 }

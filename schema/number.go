@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"encoding/binary"
 	"math"
 	"math/big"
 	"math/bits"
@@ -30,17 +31,6 @@ func ParseBigint(b []byte) (int64, bool) {
 		return -int64(n), n <= 1<<63
 	}
 	return int64(n), n < 1<<63
-}
-
-// ParseBoolean reads true and false, in lower, upper or title case.
-func ParseBoolean(b []byte) (value, ok bool) {
-	switch string(b) {
-	case "true", "True", "TRUE":
-		return true, true
-	case "false", "False", "FALSE":
-		return false, true
-	}
-	return false, false
 }
 
 // decimalText is a number taken apart: sign, digits and power of ten.
@@ -131,6 +121,16 @@ scan:
 	d.exp += e
 	d.hasExp = true
 	return d, true
+}
+
+// approximate is the nearest double, for numbers that it cannot give back.
+func (d *decimalText) approximate() float64 {
+	exp := d.exp + max(0, d.digits-19)
+	x := float64(d.mantissa) * math.Pow10(exp)
+	if d.neg {
+		x = -x
+	}
+	return x
 }
 
 var pow10 = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
@@ -236,6 +236,21 @@ func ParseDecimal(b []byte, precision, scale int) (out [16]byte, ok bool) {
 	d, ok := scanDecimal(b)
 	if !ok || d.hasExp || (d.neg && d.digits == 0) {
 		return out, false
+	}
+	if pad := scale - d.scale; pad >= 0 && d.digits+pad <= 18 {
+		n := int64(d.mantissa)
+		for range pad {
+			n *= 10
+		}
+		if limit := decimalLimits[precision]; limit.hi == 0 && uint64(n) >= limit.lo {
+			return out, false
+		}
+		if d.neg {
+			n = -n
+		}
+		binary.BigEndian.PutUint64(out[:], uint64(n>>63))
+		binary.BigEndian.PutUint64(out[8:], uint64(n))
+		return out, true
 	}
 	var hi, lo uint64
 	fraction, count := false, 0

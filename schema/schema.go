@@ -29,7 +29,7 @@ type Schema struct {
 
 // Change is one step from a schema version to the next.
 type Change struct {
-	Kind    string  `json:"kind"` // "add", "decide" or "spelling"
+	Kind    string  `json:"kind"` // "add", "decide", "widen", "settle" or "spelling"
 	Column  string  `json:"column"`
 	From    string  `json:"from,omitempty"`
 	To      string  `json:"to,omitempty"`
@@ -61,7 +61,9 @@ func (s *Schema) Index(name string) int {
 	return -1
 }
 
-const formatVersion = 1
+// formatVersion 2 has other formats and another set in the evidence than 1, which
+// is read too.
+const formatVersion = 2
 
 // FormatError is a stored object whose format is newer than this program knows.
 type FormatError struct{ Have, Know int }
@@ -114,6 +116,9 @@ func (s *Schema) UnmarshalJSON(b []byte) error {
 		}
 		if t.Format, err = ParseFormat(f.Format); err != nil {
 			return fmt.Errorf("read schema version %d, column %q: %w", in.Version, f.Name, err)
+		}
+		if !t.Format.of(t.Kind) {
+			return fmt.Errorf("read schema version %d, column %q: a %s is not written as %s", in.Version, f.Name, t, t.Format)
 		}
 		s.Fields = append(s.Fields, Field{Name: f.Name, Type: t, Spellings: f.Spellings, Evidence: f.Evidence})
 	}

@@ -110,6 +110,26 @@ func (v *Vector) AppendNull() {
 	v.mark(false)
 }
 
+// Replace gives row i, which is null, the value of a cell's text. It says false, and
+// changes nothing, when the text is no value of the vector's type, or that is String.
+func (v *Vector) Replace(i int, text []byte) bool {
+	one := Vector{Type: v.Type}
+	if v.Type.Kind == String || !one.AppendCell(text) {
+		return false
+	}
+	switch v.Type.Kind {
+	case Double:
+		v.Floats[i] = one.Floats[0]
+	case Decimal:
+		copy(v.DecimalAt(i), one.Text)
+	default:
+		v.Ints[i] = one.Ints[0]
+	}
+	v.valid[i>>6] |= 1 << (i & 63)
+	v.nulls--
+	return true
+}
+
 // PadTo adds null rows until the vector has n rows.
 func (v *Vector) PadTo(n int) {
 	for v.n < n {

@@ -413,6 +413,15 @@ func (t *Table) LakeID() string { return t.lake }
 // Generation is the number of the build that is read and written.
 func (t *Table) Generation() int { return t.generation }
 
+// Config is the text of a configuration that records refer to, by its hash.
+func (t *Table) Config(ctx context.Context, hash string) ([]byte, error) {
+	var c configObject
+	if err := t.read(ctx, t.generationRoot()+"config/"+hash+".json", &c); err != nil {
+		return nil, err
+	}
+	return []byte(c.Text), nil
+}
+
 // ConfigHash names the configuration the table was opened with.
 func (t *Table) ConfigHash() string { return t.config }
 
