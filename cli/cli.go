@@ -53,17 +53,18 @@ func (g *Globals) logger() *slog.Logger {
 type commands struct {
 	Globals
 
-	Ingest   ingestCommand    `cmd:"" help:"Take CSV sources into a table of the lake, until every row is there."`
-	Produce  produceCommand   `cmd:"" help:"Send the rows of CSV sources to a topic, and no more."`
-	Consume  consumeCommand   `cmd:"" help:"Take a topic's rows into a table of the lake; as many processes as it has topic partitions."`
-	Adopt    adoptCommand     `cmd:"" name:"adopt-topic" help:"Go on with a topic that was deleted and made again."`
-	Sniff    sniffCommand     `cmd:"" help:"Show what a CSV file's dialect, header and types are found to be."`
-	Validate validateCommand  `cmd:"" help:"Check lakefeed.yaml, and say what it has or everything that is wrong with it."`
-	Schema   schemaCommands   `cmd:"" help:"Show a table's schema, or its DDL for Athena."`
-	Register registerCommand  `cmd:"" help:"Make a table's catalog again from the lake: in Glue, or the catalog file."`
-	Audit    auditCommand     `cmd:"" help:"Prove that a table has each row of its sources once."`
-	Files    filesCommand     `cmd:"" help:"List the files of a state of a table, for other readers."`
-	Version  kong.VersionFlag `help:"Print the version."`
+	Ingest       ingestCommand       `cmd:"" help:"Take CSV sources into a table of the lake, until every row is there."`
+	Produce      produceCommand      `cmd:"" help:"Send the rows of CSV sources to a topic, and no more."`
+	Consume      consumeCommand      `cmd:"" help:"Take a topic's rows into a table of the lake; as many processes as it has topic partitions."`
+	Adopt        adoptCommand        `cmd:"" name:"adopt-topic" help:"Go on with a topic that was deleted and made again."`
+	Sniff        sniffCommand        `cmd:"" help:"Show what a CSV file's dialect, header and types are found to be."`
+	Validate     validateCommand     `cmd:"" help:"Check lakefeed.yaml, and say what it has or everything that is wrong with it."`
+	ConfigSchema configSchemaCommand `cmd:"" name:"config-schema" help:"Print a JSON schema of lakefeed.yaml, for editors."`
+	Schema       schemaCommands      `cmd:"" help:"Show a table's schema, or its DDL for Athena."`
+	Register     registerCommand     `cmd:"" help:"Make a table's catalog again from the lake: in Glue, or the catalog file."`
+	Audit        auditCommand        `cmd:"" help:"Prove that a table has each row of its sources once."`
+	Files        filesCommand        `cmd:"" help:"List the files of a state of a table, for other readers."`
+	Version      kong.VersionFlag    `help:"Print the version."`
 }
 
 // Main runs one command line and gives the process's exit code.

@@ -278,12 +278,61 @@ func TestFlagsHaveKeys(t *testing.T) {
 			switch {
 			case f.Type.Kind() == reflect.Struct:
 				walk(f.Type)
-			case f.Tag.Get("help") != "" && f.Tag.Get("yaml") == "" && !slices.Contains(alone, f.Name):
+			case f.Tag.Get("help") != "" && strings.Trim(f.Tag.Get("yaml"), "-") == "" && !slices.Contains(alone, f.Name):
 				t.Errorf("%s.%s has no key in the file", s.Name(), f.Name)
 			}
 		}
 	}
 	walk(reflect.TypeFor[Settings]())
+}
+
+// The schema for editors has the keys that the reader knows, and says of each that
+// has a flag what it is.
+func TestConfigSchema(t *testing.T) {
+	code, out, said := command(t.Context(), "", "config-schema")
+	if code != exitDone {
+		t.Fatalf("exit %d\n%s", code, said)
+	}
+	type schema struct {
+		Type                 string
+		Description          string
+		Properties           map[string]*schema
+		Items                *schema
+		AdditionalProperties any
+		Required             []string
+	}
+	var root schema
+	if err := json.Unmarshal([]byte(out), &root); err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	var walk func(s *schema, under string)
+	walk = func(s *schema, under string) {
+		if s.Properties != nil && s.AdditionalProperties != false {
+			t.Errorf("%q takes unknown keys", under)
+		}
+		for name, p := range s.Properties {
+			path := strings.TrimPrefix(under+"."+name, ".")
+			paths = append(paths, path)
+			if p.Description == "" && p.Properties == nil && p.Items == nil && !slices.Contains([]string{"feeds[].source", "feeds[].schema.nulls", "feeds[].schema.contracts"}, path) {
+				t.Errorf("%s is not described", path)
+			}
+			walk(p, path)
+			if p.Items != nil && p.Items.Properties != nil {
+				walk(p.Items, path+"[]")
+			}
+		}
+	}
+	walk(&root, "")
+	slices.Sort(paths)
+	known := config.Paths(fileSettings{})
+	slices.Sort(known)
+	if diff := cmp.Diff(known, paths); diff != "" {
+		t.Errorf("(-reader +schema)\n%s", diff)
+	}
+	if !slices.Contains(root.Required, "feeds") || !slices.Contains(root.Properties["feeds"].Items.Required, "table") {
+		t.Error("what is needed is not required")
+	}
 }
 
 // Every key is told of in the documentation.

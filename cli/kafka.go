@@ -14,7 +14,7 @@ import (
 
 // Kafka are the flags that say which broker to use.
 type Kafka struct {
-	Brokers  []string                 `help:"Kafka brokers, host:port. Default: a Kafka inside this process, with its log in --kafka-dir." placeholder:"HOST:PORT"`
+	Brokers  []string                 `help:"Kafka brokers, host:port. Default: a Kafka inside this process, with its log in --kafka-dir." placeholder:"HOST:PORT" yaml:"-"`
 	Kafka    map[string]config.Secret `help:"Settings of --brokers by their Java or librdkafka names, such as security.protocol=SASL_SSL." placeholder:"NAME=VALUE" mapsep:"," yaml:"kafka"`
 	KafkaDir string                   `help:"Folder of the embedded Kafka's log. Default: _lakefeed/kafka in the lake." placeholder:"DIR" yaml:"kafka_dir"`
 }

@@ -33,7 +33,7 @@ type Settings struct {
 type Feed struct {
 	Table      string `help:"Table to fill. Default: from the sources' names." placeholder:"NAME" yaml:"table"`
 	SourceName string `help:"Name the sources' folder by this URI instead of its own, where mounts differ, or buckets that mirror each other." placeholder:"URI" yaml:"source_name"`
-	Stream     string `help:"Name of the stream that standard input is, so that a second run goes on with it." placeholder:"NAME"`
+	Stream     string `help:"Name of the stream that standard input is, so that a second run goes on with it." placeholder:"NAME" yaml:"-"`
 }
 
 // Topic are the flags that say which topic a feed has.

@@ -59,6 +59,7 @@ var fenced = map[string][]string{
 	"github.com/testcontainers/testcontainers-go": {"deploy/testbed"},
 	"github.com/alecthomas/kong":                  {"cli"},
 	"github.com/goccy/go-yaml":                    {"cli/config"},
+	"github.com/invopop/jsonschema":               {"cli"},
 	"github.com/moby/moby":                        {"deploy/testbed"},
 	"github.com/apache/arrow-go":                  {}, // the tests' reader: one that we did not write
 	"github.com/rogpeppe/go-internal":             {},
