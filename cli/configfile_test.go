@@ -83,15 +83,6 @@ func write(t *testing.T, name, text string) {
 	}
 }
 
-func parse(t *testing.T, text string) *fileSettings {
-	t.Helper()
-	f, err := parseConfig("lakefeed.yaml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
 // Every key of the file with its value.
 func TestConfig(t *testing.T) {
 	t.Setenv("LAKEFEED_TEST_TOPIC", "flights: [of, 2013]\nlake: elsewhere")

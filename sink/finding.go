@@ -122,13 +122,6 @@ func (r *AuditReport) Add(f Finding) {
 	}
 }
 
-// full says that no more findings of a kind are kept.
-func (r *AuditReport) full(kind FindingKind) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.Counts[kind] >= int64(r.limit)
-}
-
 // Of is how many findings there were of a level.
 func (r *AuditReport) Of(l Level) int64 {
 	r.mu.Lock()

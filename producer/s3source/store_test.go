@@ -131,12 +131,6 @@ func (s *store) counts() (lists, heads int, gets []get) {
 	return lists, heads, gets
 }
 
-func (s *store) bytesSent(key string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sent[key]
-}
-
 func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	switch {

@@ -172,7 +172,7 @@ func (f reference) strict(view []byte, atEnd bool) (o outcome) {
 			continue
 		}
 		// A delimiter of several bytes is looked for in whole lines only.
-		if len(f.delim) > 1 && !atEnd && bytes.IndexAny(view[i:], "\r\n") < 0 {
+		if len(f.delim) > 1 && !atEnd && !bytes.ContainsAny(view[i:], "\r\n") {
 			return o
 		}
 		switch {
