@@ -87,8 +87,8 @@ var Coercions = []Coercion{
 	{Type{Kind: String}, Type{Kind: Bigint}, [2]Reads{Fails, Fails}, [2]Reads{SelectOnly, SelectOnly}},
 	{Type{Kind: String}, Type{Kind: Double}, [2]Reads{Fails, Fails}, [2]Reads{Fails, SelectOnly}},
 	{Type{Kind: String}, dec(18, 2), [2]Reads{Fails, Fails}, [2]Reads{Fails, Fails}},
-	{Type{Kind: String}, Type{Kind: Date}, [2]Reads{Fails, Fails}, [2]Reads{Fails, Fails}},
-	{Type{Kind: String}, Type{Kind: Timestamp}, [2]Reads{Fails, Fails}, [2]Reads{Fails, SelectOnly}},
+	{Type{Kind: String}, Type{Kind: Date}, [2]Reads{Fails, Fails}, [2]Reads{Fails, SelectOnly}},
+	{Type{Kind: String}, Type{Kind: Timestamp}, [2]Reads{Fails, Fails}, [2]Reads{Fails, Right}},
 }
 
 // Allows says whether a column of files can be declared as another type from then

@@ -193,12 +193,22 @@ func TestDatesAgreeWithTheCalendar(t *testing.T) {
 
 // Whatever is typed gives a text back that is typed to the same value.
 func TestNormalFormIsStable(t *testing.T) {
-	types := []Type{{Kind: Boolean}, {Kind: Bigint}, {Kind: Double}, {Kind: Decimal, Precision: 20, Scale: 4}, {Kind: Timestamp, Zoned: true}, {Kind: Date}, {Kind: Timestamp}}
+	types := []Type{
+		{Kind: Boolean}, {Kind: Boolean, Format: WordsYesNo},
+		{Kind: Bigint}, {Kind: Bigint, Format: Grouped}, {Kind: Bigint, Format: CommaDecimal},
+		{Kind: Double}, {Kind: Double, Format: Grouped}, {Kind: Double, Format: CommaDecimal},
+		{Kind: Decimal, Precision: 20, Scale: 4}, {Kind: Decimal, Precision: 20, Scale: 4, Format: Grouped}, {Kind: Decimal, Precision: 38, Scale: 2, Format: CommaDecimal},
+		{Kind: Date}, {Kind: Date, Format: MonthFirst}, {Kind: Date, Format: DayFirst},
+		{Kind: Timestamp}, {Kind: Timestamp, Format: MonthFirst}, {Kind: Timestamp, Zoned: true}, {Kind: Timestamp, Zoned: true, Format: DayFirst},
+		{Kind: Timestamp, Zoned: true, Format: EpochSeconds}, {Kind: Timestamp, Zoned: true, Format: EpochMillis},
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(
 			rapid.StringMatching(`-?[0-9]{1,20}(\.[0-9]{0,18})?(e-?[0-9]{1,3})?`),
-			rapid.StringMatching(`[0-9]{4}-[01][0-9]-[0-3][0-9]([ T][0-2][0-9]:[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?(Z|[+-][01][0-9]:[0-5][0-9])?)?`),
-			rapid.SampledFrom([]string{"true", "FALSE", "nan", "-inf", "Infinity"}),
+			rapid.StringMatching(`-?[0-9]{1,3}([,. '][0-9]{3}){0,4}([.,][0-9]{1,4})?`),
+			rapid.StringMatching(`[0-9]{4}-[01][0-9]-[0-3][0-9]([ T][0-2][0-9]:[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?( ?(Z|[+-][01][0-9]:[0-5][0-9]))?)?`),
+			rapid.StringMatching(`[0-3]?[0-9]([/.-]| (Jan|feb|MARCH|sept) )[0-3]?[0-9]?[/.-]?([0-9]{4}|[0-9]{2})( 1?[0-9]:[0-5][0-9] ?([AP]M|UTC)?)?`),
+			rapid.SampledFrom([]string{"true", "FALSE", "Yes", "no", "nan", "-inf", "Infinity"}),
 			rapid.String(),
 		).Draw(t, "text")
 		for _, typ := range types {
@@ -208,11 +218,15 @@ func TestNormalFormIsStable(t *testing.T) {
 				continue
 			}
 			normal := v.AppendValue(nil, 0)
+			if want, ok := slowValue(typ, text); ok && want != string(normal) {
+				t.Fatalf("%s: %q became %q, by the slow twin %q", typ.Written(), text, normal, want)
+			}
+			v.Type.Format = NoFormat
 			if !v.AppendCell(normal) {
-				t.Fatalf("%v: %q has the normal form %q, which is not accepted", typ, text, normal)
+				t.Fatalf("%s: %q has the normal form %q, which is not accepted", typ.Written(), text, normal)
 			}
 			if again := v.AppendValue(nil, 1); string(again) != string(normal) {
-				t.Fatalf("%v: %q became %q, then %q", typ, text, normal, again)
+				t.Fatalf("%s: %q became %q, then %q", typ.Written(), text, normal, again)
 			}
 		}
 	})

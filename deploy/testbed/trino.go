@@ -77,6 +77,9 @@ func (s *TrinoServer) Error(t testing.TB, statement string) string {
 	return err.Error()
 }
 
+// Try runs a statement that may fail.
+func (s *TrinoServer) Try(statement string) ([][]any, error) { return s.query(statement) }
+
 func (s *TrinoServer) query(statement string) ([][]any, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
