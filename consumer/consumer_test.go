@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -45,6 +46,7 @@ type bench struct {
 	lakeStore sink.Store
 	loss      consumer.DataLoss
 	adopt     bool
+	contract  *schema.Contract
 }
 
 func newBench(t *testing.T, partitions int) *bench {
@@ -143,17 +145,32 @@ func (b *bench) table() *sink.Table {
 	if b.lakeStore != nil {
 		lake = b.lakeStore
 	}
-	table, err := sink.OpenTable(b.t.Context(), sink.TableConfig{Store: lake, Name: "feed", Feed: "feed", Topic: "feed", Partitions: b.topic.Partitions, Shape: b.shape, Config: []byte("{}")})
+	table, err := sink.OpenTable(b.t.Context(), sink.TableConfig{Store: lake, Name: "feed", Feed: "feed", Topic: "feed", Partitions: b.topic.Partitions, Shape: b.shape, Config: b.config()})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	return table
 }
 
+// config is the text that records refer to, as the command line writes it.
+func (b *bench) config() []byte {
+	text, err := json.Marshal(map[string]any{"schema": b.contract})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return text
+}
+
 // drain consumes all that is in the topic.
 func (b *bench) drain() error {
 	b.t.Helper()
-	c := &consumer.Consumer{Client: b.client, Topic: b.topic, Table: b.table(), Events: b.events, Group: b.group, FlushBytes: b.flush, Meta: b.shape.Meta, OnDataLoss: b.loss, AdoptNewLog: b.adopt}
+	return b.drainUntil(b.t.Context())
+}
+
+// drainUntil drains unless ctx ends before.
+func (b *bench) drainUntil(ctx context.Context) error {
+	b.t.Helper()
+	c := &consumer.Consumer{Client: b.client, Topic: b.topic, Table: b.table(), Events: b.events, Group: b.group, FlushBytes: b.flush, Meta: b.shape.Meta, OnDataLoss: b.loss, AdoptNewLog: b.adopt, Contract: b.contract}
 	ends := map[int]int64{}
 	for p := range b.topic.Partitions {
 		_, end, err := b.client.Offsets(b.t.Context(), b.topic.Name, p)
@@ -163,7 +180,7 @@ func (b *bench) drain() error {
 		ends[p] = end
 	}
 	c.Drain(ends)
-	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return c.Run(ctx)
 }

@@ -9,12 +9,16 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/google/go-cmp/cmp"
 
 	"lakefeed/schema"
@@ -442,4 +446,141 @@ func marks(want, got [][]string) float64 {
 		sum += p + r + 2*p*r/(p+r)
 	}
 	return sum
+}
+
+// The same feed with what was renamed in it declared: latitude and longitude go on in
+// one column each, and the update's four forms are one column of timestamps with
+// every value right.
+func TestCSSEWithAliases(t *testing.T) {
+	t.Parallel()
+	folder := testdata(t, "csse_daily")
+	lake := filepath.Join(t.TempDir(), "lake")
+	s := ingest(t, folder, "--lake", lake, "--table", "csse", "--meta", "--alias", "Latitude=Lat", "--alias", "Longitude=Long_")
+	if s.Rescued+s.Quarantined != 0 || s.Rows != 65686 {
+		t.Errorf("the summary is %+v", s)
+	}
+	x := readTable(t, lake, "csse")
+	if got := x.types["last_update"]; got != "timestamp[ms]" {
+		t.Errorf("last_update is %s", got)
+	}
+	for _, gone := range []string{"latitude", "longitude"} {
+		if _, there := x.types[gone]; there {
+			t.Errorf("there is a column %s beside the one that goes on", gone)
+		}
+	}
+	forms, cells, files := map[string]int{}, 0, map[string]*csse{}
+	digits := regexp.MustCompile(`[0-9]+`)
+	for i := range x.rows {
+		source := filepath.Base(x.columns["_source"][i].text)
+		file := csseFile(t, files, filepath.Join(folder, source))
+		row, err := strconv.Atoi(x.columns["_row"][i].text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for c, name := range file.names {
+			text, got := file.rows[row][c], x.columns[name][i]
+			if name == "last_update" {
+				form := digits.ReplaceAllStringFunc(text, func(n string) string { return map[bool]string{true: "2020", false: "n"}[len(n) == 4] })
+				forms[form]++
+			}
+			if cells++; !sameCell(x.types[name], text, got) {
+				t.Fatalf("%s, row %d, %s: %q is %+v in the lake", source, row, name, text, got)
+			}
+		}
+	}
+	if len(forms) != 4 {
+		t.Errorf("the forms of the update are %v, want four", forms)
+	}
+	t.Logf("%d cells; %v", cells, forms)
+}
+
+// csse is a file of the feed, its columns by their names in the table.
+type csse struct {
+	names []string
+	rows  [][]string
+}
+
+func csseFile(t *testing.T, files map[string]*csse, name string) *csse {
+	if f := files[name]; f != nil {
+		return f
+	}
+	header, rows := readCSV(t, name)
+	f := &csse{schema.SafeNames(header), rows}
+	for i, n := range f.names {
+		if to := map[string]string{"latitude": "lat", "longitude": "long"}[n]; to != "" {
+			f.names[i] = to
+		}
+	}
+	files[name] = f
+	return f
+}
+
+// The tables of TPC-H as CSV get the types of the Parquet files beside them, up to the
+// width of whole numbers, and the same values by DuckDB. That l_quantity, of whole
+// numbers only, is a decimal is declared: no text says so.
+func TestTPCH(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(testdata(t, "tpch"), "sf0.001")
+	lake := filepath.Join(t.TempDir(), "lake")
+	names, err := filepath.Glob(filepath.Join(folder, "*.csv"))
+	if err != nil || len(names) != 8 {
+		t.Fatalf("%q, %v", names, err)
+	}
+	tables := map[string]summary{}
+	for _, name := range names {
+		table := strings.TrimSuffix(filepath.Base(name), ".csv")
+		args := []string{name, "--lake", lake, "--numbers", "decimal"}
+		if table == "lineitem" {
+			args = append(args, "--column", "l_quantity=decimal(15,2)")
+		}
+		s := ingest(t, args...)
+		if s.Rescued+s.Quarantined != 0 {
+			t.Errorf("%s: %+v", table, s)
+		}
+		typed := arrowTypes(t, filepath.Join(folder, table+".parquet"))
+		for column, got := range readTable(t, lake, table).types {
+			want := strings.NewReplacer("int32", "int64", "string_view", "utf8").Replace(typed[column])
+			if got != want {
+				t.Errorf("%s.%s is %s, typed it is %s", table, column, got, want)
+			}
+			delete(typed, column)
+		}
+		if len(typed) != 0 {
+			t.Errorf("%s lacks %v", table, typed)
+		}
+		tables[table] = s
+	}
+	t.Run("duckdb", func(t *testing.T) {
+		for table, s := range tables {
+			ours := strings.Replace(s.Query, "SELECT *", "SELECT * EXCLUDE (_rescued)", 1)
+			theirs := fmt.Sprintf("SELECT * FROM read_parquet('%s')", filepath.Join(folder, table+".parquet"))
+			got := duck(t, fmt.Sprintf("SELECT (SELECT count(*) FROM (%[1]s EXCEPT ALL %[2]s)), (SELECT count(*) FROM (%[2]s EXCEPT ALL %[1]s)), (SELECT count(*) FROM (%[1]s))", ours, theirs))
+			if want := []any{"0", "0", strconv.FormatInt(s.Rows, 10)}; !cmp.Equal(want, got) {
+				t.Errorf("%s: rows that the other has not, and rows: %v, want %v", table, got, want)
+			}
+		}
+	})
+}
+
+// arrowTypes are a Parquet file's columns as arrow-go has them.
+func arrowTypes(t *testing.T, name string) map[string]string {
+	t.Helper()
+	f, err := file.OpenParquetFile(name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pqarrow.NewFileReader(f, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, field := range s.Fields() {
+		out[field.Name] = field.Type.String()
+	}
+	return out
 }
