@@ -284,7 +284,7 @@ func (b *batch) seen(known *schema.Schema) []schema.Seen {
 			f, found = known.Field(c.name)
 		}
 		spelled := !slices.ContainsFunc(c.spellings, func(n string) bool { return !slices.Contains(f.Spellings, n) })
-		if !found || !spelled || f.Type.Kind == schema.Unknown || c.misfits.Cells > 0 {
+		if !found || !spelled || f.Type.Kind == schema.Unknown || c.misfits.Cells > 0 || b.contract.Grows(f) {
 			s.Spellings = slices.Clone(s.Spellings)
 			out = append(out, s)
 		}

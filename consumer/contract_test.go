@@ -122,6 +122,11 @@ func TestPolicies(t *testing.T) {
 			said:        []string{`reject type_change n: 1, first b.csv:2 "y"`, `reject null n: 1, first b.csv:3 ""`, `rescue type_change d: 1, first b.csv:4 "soon"`},
 		},
 		{
+			name: "more digits declared", contract: &schema.Contract{OnTypeChange: schema.PolicyRescue, Columns: map[string]schema.Declaration{"x": {Type: schema.Type{Kind: schema.Decimal, Precision: 30, Scale: 2}}}}, header: "n,d,x",
+			rows: []string{"2,2020-01-31,1", "3,2020-01-31,1.005"}, want: []string{"n=2 d=2020-01-31 x=1", `n=3 d=2020-01-31 _rescued=[{"key":"x","value":"1.005"}]`},
+			said: []string{"version 2 widen x: decimal(15,2) to decimal(30,2)", `rescue type_change x: 1, first b.csv:3 "1.005"`},
+		},
+		{
 			name: "null tokens", contract: &schema.Contract{Nulls: []string{"-999"}, Columns: map[string]schema.Declaration{"x": {Nulls: []string{"-", "n/a"}}}}, header: "n,d,x",
 			rows: []string{"-999,NA,-", "2,-999,n/a", "3,2020-01-31,-999"},
 			want: []string{`_rescued=[{"key":"d","value":"NA"}]`, "n=2", "n=3 d=2020-01-31 x=-999"}, said: []string{`rescue type_change d: 1, first b.csv:2 "NA"`},

@@ -308,6 +308,12 @@ func (c *Contract) typed(name string, e *Evidence) Type {
 	return t
 }
 
+// Grows says whether a column is declared with more digits than the table has it with.
+func (c *Contract) Grows(f Field) bool {
+	want := c.declaration(f.Name).Type
+	return want.Kind == Decimal && f.Type.Kind == Decimal && want.Scale == f.Type.Scale && want.Precision > f.Type.Precision
+}
+
 // Check says whether a table can keep what is declared: a table keeps the type of a
 // column for a generation. The error is a *ContractError.
 func (c *Contract) Check(table *Schema) error {

@@ -41,9 +41,19 @@ func (d *dateText) days(f Format) (int64, bool) {
 // take them for, and such a text is no date. A day of the week before it must be
 // the right one.
 func ParseDate(b []byte, f Format) (days int64, ok bool) {
-	if len(b) == 10 && b[4] == '-' && b[7] == '-' { // the common form
-		return isoDays(b)
+	if len(b) == 10 && b[4] == '-' && b[7] == '-' { // the common form; isoDays is not inlined
+		y, ok1 := digits4(b)
+		m, ok2 := digits2(b[5:])
+		d, ok3 := digits2(b[8:])
+		if !(ok1 && ok2 && ok3) {
+			return 0, false
+		}
+		return civilDays(y, m, d)
 	}
+	return parseOtherDate(b, f)
+}
+
+func parseOtherDate(b []byte, f Format) (days int64, ok bool) {
 	d, rest, ok := scanDate(b)
 	if !ok || len(rest) > 0 {
 		return 0, false

@@ -241,3 +241,25 @@ func TestSafeNamesAreSafeAndUnique(t *testing.T) {
 		}
 	})
 }
+
+// Versions that the first form of the file has are read: their formats and sets are
+// those of today.
+func TestFirstStoredForm(t *testing.T) {
+	const stored = `{"v":1,"version":3,"previous":2,"columns":[
+		{"name":"a","type":"date","format":"m/d/yy","evidence":{"cells":2,"fits":["date m/d/yy"],"bits":256,"seen":true,"first":{"line":2,"text":"1/22/20"}}},
+		{"name":"b","type":"timestamp","format":"iso","evidence":{"cells":2,"bits":8192,"seen":true}},
+		{"name":"c","type":"string","evidence":{"cells":2,"bits":192,"seen":true}},
+		{"name":"d","type":"bigint","evidence":{"cells":2,"bits":6,"seen":true}},
+		{"name":"e","type":"date","format":"d.m.y","evidence":{"cells":1,"bits":1024,"seen":true}},
+		{"name":"f","type":"unknown","evidence":{"cells":1,"nulls":1}}]}`
+	var s Schema
+	if err := json.Unmarshal([]byte(stored), &s); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"a": "date m/d/y", "b": "timestamp", "c": "string", "d": "bigint", "e": "date d/m/y", "f": "unknown"}
+	for _, f := range s.Fields {
+		if f.Type.Written() != want[f.Name] || f.Evidence.Type(Doubles) != f.Type {
+			t.Errorf("column %s is %s, by its evidence %s, want %s", f.Name, f.Type.Written(), f.Evidence.Type(Doubles).Written(), want[f.Name])
+		}
+	}
+}

@@ -63,8 +63,8 @@ func (s *Schema) take(f *Field, seen Seen, c *Contract) {
 	} else {
 		situation.Files = []Type{f.Type}
 		situation.Seen = f.Type.covering(&seen.Misfits)
-		if d := c.declaration(f.Name).Type; d.Kind == Decimal && situation.Seen.Kind == Decimal {
-			situation.Seen.Precision = max(situation.Seen.Precision, d.Precision)
+		if c.Grows(*f) {
+			situation.Seen.Precision = max(situation.Seen.Precision, c.declaration(f.Name).Type.Precision)
 			situation.On = PolicyEvolve // it was asked for
 		}
 		witness = seen.Misfits.First
