@@ -46,10 +46,17 @@ func TestReading(t *testing.T) {
 		if len(modules) == 0 {
 			t.Fatalf("a snippet imports none of the readers:\n%s", code)
 		}
-		t.Run(modules[0][1], func(t *testing.T) {
-			for _, m := range modules {
-				if exec.Command(python, "-c", "import "+m[1]).Run() != nil {
-					t.Skipf("%s has no module %s", python, m[1])
+		needs := []string{}
+		for _, m := range modules {
+			needs = append(needs, m[1])
+		}
+		if strings.Contains(code, "to_pandas()") || strings.Contains(code, ".df()") {
+			needs = append(needs, "pandas")
+		}
+		t.Run(needs[0], func(t *testing.T) {
+			for _, module := range needs {
+				if exec.Command(python, "-c", "import "+module).Run() != nil {
+					t.Skipf("%s has no module %s", python, module)
 				}
 			}
 			cmd := exec.Command(python, "-c", code)
