@@ -24,7 +24,7 @@ func (c *produceCommand) abandon(ctx context.Context, g *Globals) error {
 	if err := checkTopic(c.Topic.Topic); err != nil {
 		return err
 	}
-	conn, err := c.connect(g, c.Lake.Lake)
+	conn, err := c.connect(g, &c.Lake)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func (c *adoptCommand) Run(ctx context.Context, g *Globals) error {
 	if err := c.fill(g, c); err != nil {
 		return err
 	}
-	store, err := c.store()
+	store, err := c.writable(ctx, g, 0)
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (c *adoptCommand) Run(ctx context.Context, g *Globals) error {
 	if c.Topic != "" && c.Topic != table.Topic() {
 		return &usageError{fmt.Sprintf("table %s is filled from topic %s, not %s", c.Table, table.Topic(), c.Topic)}
 	}
-	conn, err := c.connect(g, c.Lake.Lake)
+	conn, err := c.connect(g, &c.Lake)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (c *auditCommand) Run(ctx context.Context, g *Globals) error {
 	if err := c.fill(g, c); err != nil {
 		return err
 	}
-	store, err := c.store()
+	store, err := c.store(ctx, g)
 	if err != nil {
 		return err
 	}
@@ -84,13 +84,13 @@ func (c *auditCommand) compare(ctx context.Context, g *Globals, table *sink.Tabl
 		return without("--no-topic was given")
 	}
 	if c.embeddedLog() {
-		if _, err := os.Stat(c.kafkaDir(c.Lake.Lake)); err != nil {
-			return without(fmt.Sprintf("there is no log of an embedded Kafka in %s; name the brokers with --brokers, or the log with --kafka-dir", c.kafkaDir(c.Lake.Lake)))
+		if _, err := os.Stat(c.logDir(&c.Lake)); err != nil {
+			return without(fmt.Sprintf("there is no log of an embedded Kafka in %s; name the brokers with --brokers, or the log with --kafka-dir", c.logDir(&c.Lake)))
 		}
 	}
-	conn, err := c.connect(g, c.Lake.Lake)
+	conn, err := c.connect(g, &c.Lake)
 	if errors.Is(err, embedded.ErrLocked) {
-		return without(fmt.Sprintf("the log of the embedded Kafka in %s is in use by another process; do it when that has ended", c.kafkaDir(c.Lake.Lake)))
+		return without(fmt.Sprintf("the log of the embedded Kafka in %s is in use by another process; do it when that has ended", c.logDir(&c.Lake)))
 	}
 	if err != nil {
 		return err

@@ -86,7 +86,7 @@ func (c *registerCommand) Run(ctx context.Context, g *Globals) error {
 	if err := c.fill(g, c); err != nil {
 		return err
 	}
-	store, err := c.store()
+	store, err := c.store(ctx, g)
 	if err != nil {
 		return err
 	}

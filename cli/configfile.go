@@ -76,7 +76,7 @@ func parseConfig(name string, text []byte) (*fileSettings, error) {
 	if err := f.doc.Err(); err != nil {
 		return nil, err
 	}
-	f.Lake.Lake, f.KafkaDir = f.path(f.Lake.Lake), f.path(f.KafkaDir)
+	f.Lake.Lake, f.State, f.KafkaDir = f.path(f.Lake.Lake), f.path(f.State), f.path(f.KafkaDir)
 	for i := range f.Feeds {
 		for j, source := range f.Feeds[i].Source {
 			f.Feeds[i].Source[j] = f.path(source)

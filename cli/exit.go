@@ -15,6 +15,7 @@ import (
 	"lakefeed/schema"
 	"lakefeed/sink"
 	"lakefeed/sink/awsclient"
+	"lakefeed/sink/s3"
 )
 
 // The exit codes, which scripts rely on: deploy/docs/exit-codes.md.
@@ -74,13 +75,14 @@ func exitCode(err error) int {
 		conflict   *conflictError
 		audit      *auditError
 		position   *sink.PositionError
+		state      *sink.StateError
 		contract   *schema.ContractError
 		errno      syscall.Errno
 	)
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig):
+	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig), errors.As(err, &state), errors.Is(err, s3.ErrUnfit):
 		return exitUsage
 	case errors.As(err, &audit):
 		return exitAudit

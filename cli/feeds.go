@@ -61,7 +61,7 @@ func (j *job) run(ctx context.Context, g *Globals) error {
 		if f.err = j.check(ctx, f); f.err == nil {
 			able++
 		}
-		f.report = newReport(f.Table, f.Lake.Lake)
+		f.report = newReport(f.Table, &f.Lake)
 		f.report.canRebuild = g.commands["rebuild"]
 		feeds[i] = f
 	}
@@ -78,12 +78,15 @@ func (j *job) start(ctx context.Context, g *Globals, feeds []*feed) (err error) 
 	shared := &feeds[0].Settings // the same for all of them
 	p := &process{Globals: g, budget: consumer.NewBudget(int(shared.Memory.Memory)), sent: map[string]chan struct{}{}}
 	shared.Memory.Memory.limitRuntime()
+	if err := shared.checkLog(&shared.Lake); err != nil {
+		return err
+	}
 	if j.stored {
-		if p.store, err = shared.store(); err != nil {
+		if p.store, err = shared.writable(ctx, g, shared.Memory.Memory); err != nil {
 			return err
 		}
 	}
-	if p.conn, err = shared.connect(g, shared.Lake.Lake); err != nil {
+	if p.conn, err = shared.connect(g, &shared.Lake); err != nil {
 		return err
 	}
 	defer p.conn.Close()

@@ -12,8 +12,8 @@ import (
 )
 
 // versions are the versions of a table's schema, the first one first.
-func (l *Lake) versions(ctx context.Context, table string) ([]*schema.Schema, error) {
-	store, err := l.store()
+func (l *Lake) versions(ctx context.Context, g *Globals, table string) ([]*schema.Schema, error) {
+	store, err := l.store(ctx, g)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ type loggedVersion struct {
 }
 
 func (c *schemaLog) Run(ctx context.Context, g *Globals) error {
-	versions, err := c.versions(ctx, c.Table)
+	versions, err := c.versions(ctx, g, c.Table)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ type difference struct {
 }
 
 func (c *schemaDiff) Run(ctx context.Context, g *Globals) error {
-	versions, err := c.versions(ctx, c.Table)
+	versions, err := c.versions(ctx, g, c.Table)
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ type reason struct {
 }
 
 func (c *schemaWhy) Run(ctx context.Context, g *Globals) error {
-	versions, err := c.versions(ctx, c.Table)
+	versions, err := c.versions(ctx, g, c.Table)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"lakefeed/broker"
@@ -39,11 +38,14 @@ func (k *Kafka) settings() broker.Settings {
 }
 
 // connect opens the brokers that the flags name, or starts the embedded one.
-func (k *Kafka) connect(g *Globals, lake string) (*connection, error) {
+func (k *Kafka) connect(g *Globals, lake *Lake) (*connection, error) {
 	settings := k.settings()
 	c := &connection{}
 	if k.embeddedLog() {
-		dir := k.kafkaDir(lake)
+		if err := k.checkLog(lake); err != nil {
+			return nil, err
+		}
+		dir := k.logDir(lake)
 		b, err := embedded.Start(embedded.Config{Dir: dir})
 		if err != nil {
 			return nil, err
@@ -69,12 +71,21 @@ func (k *Kafka) connect(g *Globals, lake string) (*connection, error) {
 // process.
 func (k *Kafka) embeddedLog() bool { return len(k.Brokers) == 0 && len(k.Kafka) == 0 }
 
-// kafkaDir is the folder of the embedded Kafka's log.
-func (k *Kafka) kafkaDir(lake string) string {
+// checkLog refuses an embedded Kafka that has no folder for its log.
+func (k *Kafka) checkLog(lake *Lake) error {
+	if !k.embeddedLog() || k.logDir(lake) != "" {
+		return nil
+	}
+	return &usageError{"the embedded Kafka's log has to outlive this process, and a bucket cannot hold it: name a folder with --kafka-dir, or Kafka's brokers with --brokers"}
+}
+
+// logDir is the folder of the embedded Kafka's log; "" when none is named and the
+// lake is no folder.
+func (k *Kafka) logDir(lake *Lake) string {
 	if k.KafkaDir != "" {
 		return k.KafkaDir
 	}
-	return filepath.Join(lake, "_lakefeed", "kafka")
+	return lake.kafkaDir()
 }
 
 func (c *connection) Close() error {

@@ -1,27 +1,103 @@
 package cli
 
 import (
+	"context"
+	"path/filepath"
 	"strings"
 
 	"lakefeed/sink"
+	"lakefeed/sink/awsclient"
 	"lakefeed/sink/dir"
+	"lakefeed/sink/s3"
 )
 
 // Lake are the flags that say which lake.
 type Lake struct {
-	Lake string `help:"Folder of the lake." default:"${default_lake}" placeholder:"DIR" yaml:"lake"`
+	Lake  string `help:"Folder of the lake, or s3://bucket/prefix." default:"${default_lake}" placeholder:"DIR|URI" yaml:"lake"`
+	State string `help:"Folder or s3://bucket/prefix of the lake's state, _lakefeed, where it is not to be in the lake." placeholder:"DIR|URI" yaml:"state"`
 }
 
 // defaultLake is where a lake is that nobody names.
 const defaultLake = "./lake"
 
-// store opens the lake's store.
-func (l *Lake) store() (sink.Store, error) {
-	if scheme, _, found := strings.Cut(l.Lake, "://"); found {
-		if scheme != "file" {
-			return nil, &usageError{"lake " + quote(l.Lake) + ": this lakefeed writes to folders only; give a folder, for example --lake ./lake"}
-		}
-		l.Lake = strings.TrimPrefix(l.Lake, "file://")
+// uploadShare is the part of --memory that parts of uploads in flight may take.
+const uploadShare = 8
+
+// store opens the lake's store to read it.
+func (l *Lake) store(ctx context.Context, g *Globals) (sink.Store, error) {
+	return l.open(ctx, g, 0, false)
+}
+
+// writable opens the lake's store to write into it, within a share of the memory
+// of the process. A store that cannot hold a lake is refused.
+func (l *Lake) writable(ctx context.Context, g *Globals, memory bytesFlag) (sink.Store, error) {
+	return l.open(ctx, g, int64(memory)/uploadShare, true)
+}
+
+func (l *Lake) open(ctx context.Context, g *Globals, memory int64, write bool) (sink.Store, error) {
+	lake, err := place(ctx, g, "lake", l.Lake, memory, write)
+	if err != nil {
+		return nil, err
 	}
-	return dir.Open(l.Lake)
+	if l.State == "" {
+		return lake, sink.CheckState(ctx, lake)
+	}
+	state, err := place(ctx, g, "state", l.State, memory, write)
+	if err != nil {
+		return nil, err
+	}
+	return sink.WithState(ctx, lake, state)
+}
+
+// place opens the store at a location, which is that of a lake or a state.
+func place(ctx context.Context, g *Globals, what, location string, memory int64, write bool) (sink.Store, error) {
+	if !isBucket(location) {
+		if strings.Contains(localPath(location), "://") {
+			return nil, &usageError{what + " " + quote(location) + ": lakes are in folders and in S3 only; give a folder, such as --" + what + " ./lake, or s3://bucket/prefix"}
+		}
+		return dir.Open(localPath(location))
+	}
+	config, err := s3.ParseURI(location)
+	if err != nil {
+		return nil, &usageError{what + " " + err.Error()}
+	}
+	config.Memory = memory
+	aws, err := awsclient.Load(ctx, awsclient.Options{Log: g.logger()})
+	if err != nil {
+		return nil, err
+	}
+	store, err := s3.New(aws, config)
+	if err != nil {
+		return nil, err
+	}
+	if write {
+		err = store.Probe(ctx)
+	}
+	return store, err
+}
+
+func isBucket(location string) bool { return strings.HasPrefix(location, "s3://") }
+
+// localPath is the path of a folder that may be given as a URI.
+func localPath(location string) string { return strings.TrimPrefix(location, "file://") }
+
+// kafkaDir is the folder of the embedded Kafka's log where none is named: in the
+// state, or in the lake; "" when neither is a folder.
+func (l *Lake) kafkaDir() string {
+	in := l.Lake
+	if l.State != "" {
+		in = l.State
+	}
+	if isBucket(in) {
+		return ""
+	}
+	return filepath.Join(localPath(in), sink.Root, "kafka")
+}
+
+// pattern is the glob of the data files of one of the lake's folders.
+func (l *Lake) pattern(folder string) string {
+	if isBucket(l.Lake) {
+		return strings.TrimRight(l.Lake, "/") + "/" + folder + "/**/*.parquet"
+	}
+	return filepath.ToSlash(filepath.Join(localPath(l.Lake), folder)) + "/**/*.parquet"
 }

@@ -46,6 +46,7 @@ type report struct {
 
 	Warnings   []string `json:"warnings,omitempty"`
 	finished   bool     // there is something to tell
+	lake       *Lake    // the same
 	canRebuild bool     // there is a command for it
 }
 
@@ -85,7 +86,9 @@ type reportColumn struct {
 	Type string `json:"type"`
 }
 
-func newReport(table, lake string) *report { return &report{Table: table, Lake: lake} }
+func newReport(table string, lake *Lake) *report {
+	return &report{Table: table, Lake: lake.Lake, lake: lake}
+}
 
 // sources takes what the producer did.
 func (r *report) sources(s producer.Summary) {
@@ -172,7 +175,7 @@ func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Ca
 		r.Columns = append(r.Columns, reportColumn{c.Name, c.Type + ", partition"})
 	}
 	if catalog.Files > 0 {
-		pattern := filepath.ToSlash(filepath.Join(r.Lake, catalog.Folder)) + "/**/*.parquet"
+		pattern := r.lake.pattern(catalog.Folder)
 		r.Query = fmt.Sprintf("SELECT * FROM read_parquet('%s', hive_partitioning=true, union_by_name=true)", strings.ReplaceAll(pattern, "'", "''"))
 	}
 	return nil

@@ -28,7 +28,7 @@ func (c *schemaShow) Run(ctx context.Context, g *Globals) error {
 	if err := c.fill(g, c); err != nil {
 		return err
 	}
-	catalog, err := c.snapshot(ctx, c.Table)
+	catalog, err := c.snapshot(ctx, g, c.Table)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (c *schemaDDL) Run(ctx context.Context, g *Globals) error {
 	if err := c.fill(g, c); err != nil {
 		return err
 	}
-	catalog, err := c.snapshot(ctx, c.Table)
+	catalog, err := c.snapshot(ctx, g, c.Table)
 	if err != nil {
 		return err
 	}
@@ -80,8 +80,8 @@ func (c *schemaDDL) Run(ctx context.Context, g *Globals) error {
 }
 
 // snapshot reads what a table is from its chains.
-func (l *Lake) snapshot(ctx context.Context, table string) (sink.Snapshot, error) {
-	store, err := l.store()
+func (l *Lake) snapshot(ctx context.Context, g *Globals, table string) (sink.Snapshot, error) {
+	store, err := l.store(ctx, g)
 	if err != nil {
 		return sink.Snapshot{}, err
 	}
