@@ -3,6 +3,9 @@ package main
 
 import (
 	"os"
+	_ "time/tzdata" // for images that have nothing but the binary
+
+	_ "golang.org/x/crypto/x509roots/fallback" // the same: used where the system has no roots
 
 	"lakefeed/cli"
 )
