@@ -184,6 +184,9 @@ func need(t testing.TB) {
 	if testing.Short() {
 		t.Skip("tests with containers are left out of -short")
 	}
+	if os.Getenv("LAKEFEED_REQUIRE_DOCKER") == "0" {
+		t.Skip("LAKEFEED_REQUIRE_DOCKER=0: no tests with containers")
+	}
 	bed.mu.Lock()
 	defer bed.mu.Unlock()
 	if bed.docker == nil && bed.missing == nil {
