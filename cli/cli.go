@@ -135,7 +135,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	k, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(stderr, "lakefeed: %v\n", err)
+		fmt.Fprintf(stderr, "lakefeed: %s\n", withoutSecrets(err))
 		var parse *kong.ParseError
 		if errors.As(err, &parse) && parse.Context != nil {
 			fmt.Fprintf(stderr, "lakefeed: see %s --help\n", strings.TrimSpace("lakefeed "+parse.Context.Command()))
@@ -168,6 +168,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return code
 	}
 	return exitDone
+}
+
+// withoutSecrets is the error of a command line. That of --kafka, whose values may
+// be passwords, and its environment variable is said without them.
+func withoutSecrets(err error) string {
+	if text := err.Error(); !strings.HasPrefix(text, "--kafka:") {
+		return text
+	}
+	return "--kafka (LAKEFEED_KAFKA): it is NAME=VALUE, or several with commas between; write a value that has a comma itself into " + defaultConfig
 }
 
 // profile starts the CPU profile that is asked for; stop ends it.
