@@ -33,7 +33,7 @@ func (c *consumeCommand) Run(ctx context.Context, g *Globals) error {
 		}
 	}
 	j := &job{
-		settings: settings, fromFile: fromFile, stored: true, progress: c.Progress, output: c.Output, print: (*report).print,
+		settings: settings, fromFile: fromFile, stored: true, endless: !c.Drain, progress: c.Progress, output: c.Output, print: (*report).print,
 		check: func(_ context.Context, f *feed) error {
 			if f.Topic.Topic == "" {
 				f.Topic.Topic = f.Table

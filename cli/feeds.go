@@ -21,6 +21,7 @@ type job struct {
 	settings []Settings
 	fromFile bool // several may be at work: what is said names the feed
 	stored   bool // the lake is worked on
+	endless  bool // until interrupted: what stops one feed is told at once, not only at the end
 	progress Progress
 	output   Output
 
@@ -106,7 +107,7 @@ func (j *job) start(ctx context.Context, g *Globals, feeds []*feed) (err error) 
 		}
 		f.progress = p.board.feed(label)
 		if f.err != nil {
-			f.progress.say("%v", f.err)
+			j.stopped(ctx, f)
 			f.sentAll()
 			continue
 		}
@@ -115,13 +116,18 @@ func (j *job) start(ctx context.Context, g *Globals, feeds []*feed) (err error) 
 			began := time.Now()
 			f.err = j.do(ctx, f)
 			f.report.Seconds = time.Since(began).Seconds()
-			if j.fromFile && f.err != nil && !interrupted(ctx, f.err) && !f.report.finished {
-				f.progress.say("stopped: %v", f.err)
-			}
+			j.stopped(ctx, f)
 		})
 	}
 	working.Wait()
 	return nil
+}
+
+// stopped tells at once what stopped a feed while others go on.
+func (j *job) stopped(ctx context.Context, f *feed) {
+	if j.endless && j.fromFile && f.err != nil && !interrupted(ctx, f.err) {
+		f.progress.say("stopped: %v", f.err)
+	}
 }
 
 // sentAll says that the feed sends nothing any more.

@@ -28,7 +28,7 @@ func (c *ingestCommand) Run(ctx context.Context, g *Globals) error {
 		return err
 	}
 	j := &job{
-		settings: settings, fromFile: fromFile, stored: true, progress: c.Progress, output: c.Output, print: (*report).print,
+		settings: settings, fromFile: fromFile, stored: true, endless: c.Follow, progress: c.Progress, output: c.Output, print: (*report).print,
 		check: func(ctx context.Context, f *feed) error { return f.checkIngest(ctx) },
 		do:    func(ctx context.Context, f *feed) error { return f.ingest(ctx, c.Follow) },
 	}

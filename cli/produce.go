@@ -42,7 +42,7 @@ func (c *produceCommand) Run(ctx context.Context, g *Globals) error {
 		return dryRun(ctx, g, settings)
 	}
 	j := &job{
-		settings: settings, fromFile: fromFile, progress: c.Progress, output: c.Output, print: (*report).printSent,
+		settings: settings, fromFile: fromFile, endless: c.Follow, progress: c.Progress, output: c.Output, print: (*report).printSent,
 		check: func(ctx context.Context, f *feed) error { return f.checkProduce(ctx) },
 		do:    func(ctx context.Context, f *feed) error { return f.produce(ctx, c.Follow) },
 	}
