@@ -67,7 +67,7 @@ type more struct {
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		"", "text: a\nnumber: 3\nlist: [a, b]\nmore:\n  - {text: b}\n", "a: &a [*a]\n", "<<: *x\n", "text: ${HOME}${", "- \t\n", "map: {a: 1, b: true, c: |\n x}\n", "more: &m\n - more: *m\n",
-		"text: \"\\x\"\n", "? a\n: b\n", "--- !t\n", "maybe: true\nafter: 5s\nshare: .inf\n", "\xff\xfe", "%YAML 1.1\n---\n",
+		"text: \"\\x\"\n", "? a\n: b\n", "--- !t\n", "maybe: true\nafter: 5s\nshare: .inf\n", "\xff\xfe", "%YAML 1.1\n---\n", "\r\r0",
 	} {
 		f.Add(seed)
 	}
@@ -77,7 +77,7 @@ func FuzzDecode(f *testing.F) {
 		if err == nil {
 			return
 		}
-		lines := strings.Count(text, "\n") + 1
+		lines := strings.Count(text, "\n") + strings.Count(text, "\r") + 1
 		for _, fault := range err.(*Error).Faults {
 			if fault.Line < 1 || fault.Line > lines+1 || fault.Column < 1 || fault.Message == "" {
 				t.Errorf("%+v of %d lines", fault, lines)

@@ -51,7 +51,7 @@ type entry struct {
 // to are relative to the file's folder.
 func Decode(name string, text []byte, v any) *Document {
 	d := &Document{
-		name: name, lines: strings.Split(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n"), root: reflect.TypeOf(v).Elem(),
+		name: name, lines: strings.Split(lineEnds.Replace(string(text)), "\n"), root: reflect.TypeOf(v).Elem(),
 		places: map[any]place{}, shown: map[any]string{}, failed: map[any]bool{}, anchors: map[string]ast.Node{},
 	}
 	file, err := parse(text)
@@ -214,3 +214,6 @@ func placeOfToken(t *token.Token) place {
 	}
 	return place{max(1, t.Position.Line), max(1, t.Position.Column), max(1, width)}
 }
+
+// lineEnds are YAML's (specification 1.2.2, section 5.4).
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
