@@ -11,7 +11,7 @@ const dayMillis = 24 * 60 * 60 * 1000
 // has none of these. The value is milliseconds since 1970-01-01T00:00:00.
 func ParseTimestamp(b []byte, f Format, zoned bool) (millis int64, ok bool) {
 	var days int64
-	if len(b) >= 16 && b[4] == '-' && b[7] == '-' { // the common form
+	if len(b) >= 16 && b[4] == '-' && b[7] == '-' && b[9]-'0' <= 9 { // the common form
 		days, ok = isoDays(b)
 		b = b[10:]
 	} else {
