@@ -79,6 +79,9 @@ func exitCode(err error) int {
 		contract   *schema.ContractError
 		errno      syscall.Errno
 	)
+	if code, ok := queryExit(err); ok {
+		return code
+	}
 	switch {
 	case err == nil:
 		return exitDone

@@ -96,8 +96,13 @@ func (l *Lake) kafkaDir() string {
 
 // pattern is the glob of the data files of one of the lake's folders.
 func (l *Lake) pattern(folder string) string {
+	return l.folder(folder) + "/**/*.parquet"
+}
+
+// folder is where one of the lake's folders is, as DuckDB names it.
+func (l *Lake) folder(name string) string {
 	if isBucket(l.Lake) {
-		return strings.TrimRight(l.Lake, "/") + "/" + folder + "/**/*.parquet"
+		return strings.TrimRight(l.Lake, "/") + "/" + name
 	}
-	return filepath.ToSlash(filepath.Join(localPath(l.Lake), folder)) + "/**/*.parquet"
+	return filepath.ToSlash(filepath.Join(localPath(l.Lake), name))
 }
