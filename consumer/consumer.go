@@ -161,6 +161,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 		if generation.Err() != nil && ctx.Err() == nil {
 			return nil // the group is shared out anew
 		}
+		if ended := generation.Err(); ended != nil && errors.Is(err, ended) {
+			err = ctx.Err() // both ended: what was read is committed, as it is when ctx alone does
+		}
 		done = err
 		stop()
 		return err
