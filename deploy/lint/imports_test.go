@@ -44,11 +44,14 @@ var arrows = map[string][]string{
 	"broker":             {},
 	"broker/embedded":    {"broker"},
 	"deploy/...":         {"..."},
+
+	// Handlers for tests, which those of any package may use.
+	"deploy/testbed/s3test": {},
 }
 
 // testArrows are allowed to every test beside its package's own arrows: what a
 // test drives its package with.
-var testArrows = []string{"broker", "broker/embedded", "sink/mem", "sink/dir", "sink/sinktest", "schema/..."}
+var testArrows = []string{"broker", "broker/embedded", "sink/mem", "sink/dir", "sink/sinktest", "schema/...", "deploy/testbed/s3test"}
 
 // fenced names modules and the only packages that may import them, tests aside
 // unless they are in fencedInTests too.
@@ -262,6 +265,9 @@ func TestImportsAreCaught(t *testing.T) {
 		{"cli/a.go", "lakefeed/broker/embedded", false},
 		{"cli/a.go", "lakefeed/sink/dir", false},
 		{"cli/a.go", "lakefeed/deploy/testbed", true},
+		{"sink/s3/a_test.go", "lakefeed/deploy/testbed/s3test", false},
+		{"sink/s3/a_test.go", "lakefeed/deploy/testbed", true},
+		{"sink/s3/a.go", "lakefeed/deploy/testbed/s3test", true},
 		{"cli/a.go", "lakefeed/cli/config", false},
 		{"cli/a.go", "github.com/goccy/go-yaml/ast", true},
 		{"cli/config/a.go", "github.com/goccy/go-yaml/ast", false},

@@ -88,8 +88,9 @@ func New(cfg aws.Config, c Config) (*Store, error) {
 	if s.prefix != "" {
 		s.prefix += "/"
 	}
-	// "Another request for this key is under way: send it again."
-	o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict", "OperationAborted")
+	// "Another request for this key is under way: send it again." The last is what an
+	// answer to HEAD is called, which has no code of its own.
+	o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict", "OperationAborted", "Conflict")
 	// Whoever completes an upload would have to know the checksums of its parts, and
 	// a record has but their ETags. Content-MD5 guards them on their way.
 	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
@@ -281,7 +282,14 @@ func (s *Store) head(ctx context.Context, key string) (*s3.HeadObjectOutput, err
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.client.HeadObject(limited, &s3.HeadObjectInput{Bucket: &s.bucket, Key: name})
+	in := &s3.HeadObjectInput{Bucket: &s.bucket, Key: name}
+	out, err := s.client.HeadObject(limited, in)
+	if status := awsclient.Status(err); status == http.StatusForbidden || status == http.StatusBadRequest {
+		// To a HEAD the store gives no reason. If there is none any more, again.
+		if err = s.reason(limited, name); err == nil {
+			out, err = s.client.HeadObject(limited, in)
+		}
+	}
 	switch {
 	case awsclient.Status(err) == http.StatusNotFound:
 		return nil, sink.ErrNotExist
@@ -289,6 +297,18 @@ func (s *Store) head(ctx context.Context, key string) (*s3.HeadObjectOutput, err
 		return nil, err
 	}
 	return out, checkETag(out.ETag)
+}
+
+// reason asks for an object in a way that the store refuses with a reason.
+func (s *Store) reason(ctx context.Context, name *string) error {
+	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: name, Range: aws.String("bytes=0-0")})
+	if err != nil && awsclient.Status(err) != http.StatusRequestedRangeNotSatisfiable { // of an empty object there is no byte
+		return err
+	}
+	if err == nil {
+		out.Body.Close()
+	}
+	return nil
 }
 
 // List asks for pages of 1,000 objects. What the bucket has below the prefix that

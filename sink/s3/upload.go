@@ -240,7 +240,7 @@ func (s *Store) Publish(ctx context.Context, staged sink.Staged) error {
 		case err != nil && !gone(err):
 			return s.failed(ctx, "publish", staged.Key, err)
 		case try == lostChecks && err == nil:
-			return fmt.Errorf("publish %s: the store says that it is done, but there is no object", s.uri(staged.Key))
+			return s.failed(ctx, "publish", staged.Key, errNoObject)
 		case try == lostChecks:
 			return fmt.Errorf("publish %s: %w", s.uri(staged.Key), sink.ErrLost)
 		}
@@ -249,6 +249,8 @@ func (s *Store) Publish(ctx context.Context, staged sink.Staged) error {
 		}
 	}
 }
+
+var errNoObject = &awsclient.Error{Kind: awsclient.ErrUnreachable, Reason: "the store says that it is done, but there is no object (is the endpoint right, and is there a proxy on the way?)"}
 
 func (s *Store) complete(ctx context.Context, staged sink.Staged) error {
 	name, limited, cancel, err := s.request(ctx, staged.Key)

@@ -159,7 +159,7 @@ func createRace(t *testing.T, s sink.Store) {
 			select {
 			case <-done:
 				return
-			default:
+			case <-time.After(time.Millisecond):
 			}
 		}
 	})
