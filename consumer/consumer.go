@@ -9,13 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"lakefeed/broker"
-	"lakefeed/consumer/transform"
 	"lakefeed/schema"
 	"lakefeed/sink"
 )
@@ -46,6 +46,11 @@ type Consumer struct {
 	Topic  broker.Topic
 	Table  *sink.Table
 
+	// Fixed says that Table is written as the generation that it is, which is to become
+	// live one day. Without it rows go to the generation that is live, or to the target
+	// of a swap that is under way.
+	Fixed bool
+
 	// Group is the consumer group that shares the topic partitions out. Empty:
 	// this process takes all of them.
 	Group string
@@ -63,13 +68,6 @@ type Consumer struct {
 	// Contract is what is declared of the table's columns; nil for nothing. It is in
 	// the table's configuration too, by which files are made again.
 	Contract *schema.Contract
-	// Transform are the steps that make records of rows, with the keys of masks; none
-	// for records that have the feed's columns. They are in the table's configuration
-	// too.
-	Transform transform.Spec
-	// Secret finds the key of a mask where files are made again. The error says where
-	// it was looked for.
-	Secret func(transform.Key) ([]byte, error)
 	// OnDataLoss says what to do when the topic has lost what the lake needs.
 	OnDataLoss DataLoss
 	// AdoptNewLog goes on by itself with a topic that was deleted and made again.
@@ -79,8 +77,6 @@ type Consumer struct {
 	Events Events
 	Log    *slog.Logger
 	Now    func() time.Time
-
-	recipe *recipe
 
 	mu    sync.Mutex
 	drain map[int]int64 // offset to reach by topic partition; nil: go on
@@ -94,10 +90,6 @@ func (c *Consumer) Validate() error {
 	}
 	if err := c.Contract.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("consumer: %w", err))
-	}
-	recipe, err := newRecipe(c.Contract, c.Transform)
-	if c.recipe = recipe; err != nil {
-		errs = append(errs, err)
 	}
 	if c.FlushBytes < 0 || c.FlushEvery < 0 || c.Memory < 0 {
 		errs = append(errs, errors.New("consumer: flush size, flush time and memory must not be negative"))
@@ -130,10 +122,8 @@ func (c *Consumer) Validate() error {
 func (c *Consumer) Drain(upTo map[int]int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if upTo == nil {
-		upTo = map[int]int64{}
-	}
-	c.drain = upTo
+	c.drain = map[int]int64{}
+	maps.Copy(c.drain, upTo)
 }
 
 // target is the offset a topic partition is to be drained to.
@@ -158,15 +148,29 @@ func (c *Consumer) Run(ctx context.Context) error {
 		for p := range all {
 			all[p] = p
 		}
-		return c.work(ctx, ctx, all, func(context.Context, map[int]int64) error { return nil })
+		for {
+			err := c.work(ctx, ctx, all, func(context.Context, map[int]int64) error { return nil })
+			if err != nil || c.Fixed {
+				return err
+			}
+			if again, err := c.swapped(ctx); err != nil || !again {
+				return err
+			}
+		}
 	}
 	run, stop := context.WithCancel(ctx)
 	defer stop()
 	var done error
 	err := c.Client.Group(run, broker.GroupConfig{ID: c.Group, Topic: c.Topic.Name}, func(generation context.Context, g broker.Generation) error {
-		err := c.work(ctx, generation, g.Partitions, g.Commit)
-		if err == nil {
-			err = c.drained(generation)
+		var err error
+		for again := true; again && err == nil; {
+			if err = c.work(ctx, generation, g.Partitions, g.Commit); err == nil {
+				err = c.drained(generation)
+			}
+			again = false
+			if err == nil && !c.Fixed {
+				again, err = c.swapped(generation)
+			}
 		}
 		if err == nil {
 			stop()
@@ -201,7 +205,7 @@ const drainPoll = 500 * time.Millisecond
 func (c *Consumer) drained(ctx context.Context) error {
 	for p := 0; p < c.Topic.Partitions; {
 		target, _ := c.target(p)
-		state, err := c.Table.Chain(p).Open(ctx)
+		state, err := c.openOther(ctx, p)
 		var lost *sink.LostError
 		switch {
 		case err == nil && state.To >= target || target == 0:

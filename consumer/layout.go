@@ -20,9 +20,8 @@ type layout struct {
 
 // aside is a column whose cells are rescued.
 type aside struct {
-	name   string
-	nulls  *schema.Nulls
-	hidden bool
+	name  string
+	nulls *schema.Nulls
 }
 
 // layouts finds the layout of a header, made once a batch.
@@ -88,7 +87,7 @@ func (b *batch) layout(spellings, safe []string) *layout {
 			if l.asides == nil {
 				l.asides = map[int]aside{}
 			}
-			l.asides[i] = aside{name, b.contract.NullTokens(name), b.contract.Hidden(name)}
+			l.asides[i] = aside{name, b.contract.NullTokens(name)}
 			continue
 		}
 		c := b.column(name)

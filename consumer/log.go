@@ -105,7 +105,7 @@ func (w *worker) follow(ctx context.Context, unfit *sink.LogError, present sink.
 
 // adopt makes the table go on with the topic's new log.
 func (w *worker) adopt(ctx context.Context, unfit *sink.LogError) error {
-	err := w.c.Table.AdoptLog(ctx, unfit.Have)
+	err := w.table.AdoptLog(ctx, unfit.Have)
 	var lost *sink.LostError
 	if errors.As(err, &lost) {
 		return w.mend(ctx, lost) // then the chain is opened again, and comes here again

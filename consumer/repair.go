@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -18,7 +19,16 @@ const maxRepairs = 5
 // openChain opens the chain, and makes lost files of its last record again.
 func (w *worker) openChain(ctx context.Context) (sink.State, error) {
 	for try := 0; ; try++ {
+		if err := w.route(ctx); err != nil {
+			return sink.State{}, err
+		}
 		state, err := w.chain.Open(ctx)
+		if err == nil && state.Closed > 0 {
+			if err := w.closed(ctx, state); err != nil {
+				return state, err
+			}
+			continue
+		}
 		var lost *sink.LostError
 		if !errors.As(err, &lost) || try == maxRepairs {
 			return state, err
@@ -92,11 +102,7 @@ func (w *worker) repair(ctx context.Context, lost *sink.LostError) error {
 	if err := w.checkTopic(ctx); err != nil {
 		return err
 	}
-	records, err := w.remade(ctx, lost.Rows)
-	if err != nil {
-		return fmt.Errorf("make files of record %d again: %w", lost.Seq, err)
-	}
-	done, err := w.writer.Repair(ctx, draft, records)
+	done, err := w.writer.Repair(ctx, draft, w.remade(lost.Rows))
 	var again *sink.LostError
 	if errors.As(err, &again) && again.Reason == nil {
 		return nil // decided, and its own files are lost: they are made by the next repair
@@ -105,6 +111,29 @@ func (w *worker) repair(ctx context.Context, lost *sink.LostError) error {
 		w.c.Events.repaired(w.partition, lost.Seq, lost.Keys())
 	}
 	return err
+}
+
+// contractOf is the contract that a record was made under, by the configuration
+// that it refers to: one JSON object with the contract as "schema".
+func (w *worker) contractOf(ctx context.Context, rows *sink.Record) (*schema.Contract, error) {
+	if c, ok := w.contracts[rows.Config]; ok {
+		return c, nil
+	}
+	text, err := w.table.Config(ctx, rows.Config)
+	if err != nil {
+		return nil, err
+	}
+	var config struct {
+		Schema *schema.Contract `json:"schema"`
+	}
+	if err := json.Unmarshal(text, &config); err != nil {
+		return nil, fmt.Errorf("read configuration %s of record %d: %w", rows.Config, rows.Seq, err)
+	}
+	if w.contracts == nil {
+		w.contracts = map[string]*schema.Contract{}
+	}
+	w.contracts[rows.Config] = config.Schema
+	return config.Schema, nil
 }
 
 // remake takes the messages of a record into a draft and into the batch, typed as
@@ -118,28 +147,25 @@ func (w *worker) remake(ctx context.Context, draft *sink.Draft, rows *sink.Recor
 
 // prepare empties the batch for rows typed as those of a record.
 func (w *worker) prepare(ctx context.Context, rows *sink.Record) error {
-	made, err := w.recipeOf(ctx, rows)
+	contract, err := w.contractOf(ctx, rows)
 	if err != nil {
 		return err
 	}
 	var typed *schema.Schema
 	if rows.Schema > 0 {
-		if typed, err = w.c.Table.Schemas().Get(ctx, rows.Schema); err != nil {
+		if typed, err = w.table.Schemas().Get(ctx, rows.Schema); err != nil {
 			return err
 		}
 	}
-	w.batch.reset(typed, made)
+	w.batch.reset(typed, contract)
 	return nil
 }
 
 // remade is the batch that was made again for a record.
-func (w *worker) remade(ctx context.Context, rows *sink.Record) (*sink.Records, error) {
-	records, err := w.records(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (w *worker) remade(rows *sink.Record) *sink.Records {
+	records := w.batch.records()
 	records.Log, records.To = rows.Log, w.position
-	return records, nil
+	return records
 }
 
 // reread reads the messages of a record again, for a draft that begins where the

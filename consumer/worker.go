@@ -29,6 +29,9 @@ type worker struct {
 	process   context.Context // of the whole run; when it ends what was read is committed
 	hint      func(context.Context, map[int]int64) error
 
+	table    *sink.Table     // as the generation that is written
+	swaps    sink.SwapStatus // as of when it was found
+	looked   time.Time       // for others, the last time
 	chain    *sink.Chain
 	writer   *sink.Writer
 	draft    *sink.Draft
@@ -38,8 +41,7 @@ type worker struct {
 	since    time.Time
 	reserved int // bytes taken from the budget
 
-	recipe  *recipe
-	recipes map[string]*recipe // of records, by their configuration
+	contracts map[string]*schema.Contract // of records, by their configuration
 
 	fetch    broker.Fetch
 	splitter wire.Splitter
@@ -60,14 +62,23 @@ type worker struct {
 var errAgain = errors.New("the batch is void")
 
 func (c *Consumer) worker(partition int, process context.Context, hint func(context.Context, map[int]int64) error) *worker {
-	w := &worker{c: c, partition: partition, process: process, hint: hint, recipe: c.recipe.alike()}
-	w.chain = c.Table.Chain(partition)
-	w.writer = &sink.Writer{Table: c.Table, Chain: w.chain}
+	w := &worker{c: c, partition: partition, process: process, hint: hint}
+	w.work(c.Table)
 	w.at = func() schema.Witness { return schema.Witness{Source: w.origin.source, Line: w.origin.line} }
 	if c.Meta {
 		w.batch.meta = &metaColumns{}
 	}
 	return w
+}
+
+// work turns to a generation of the table.
+func (w *worker) work(t *sink.Table) {
+	if w.table == t {
+		return
+	}
+	w.table = t
+	w.chain = t.Chain(w.partition)
+	w.writer = &sink.Writer{Table: t, Chain: w.chain}
 }
 
 func (w *worker) run(ctx context.Context) error {
@@ -107,6 +118,18 @@ func (w *worker) own(ctx context.Context) error {
 				return err
 			}
 			return ctx.Err()
+		}
+		turned, err := w.turned(steady)
+		if err != nil {
+			return err
+		}
+		if turned {
+			if w.position > w.draft.From() {
+				if err := w.flush(steady); err != nil {
+					return err
+				}
+			}
+			return errAgain
 		}
 		if w.due() {
 			if err := w.flush(steady); err != nil {
@@ -188,16 +211,16 @@ func (w *worker) open(ctx context.Context) error {
 
 // begin starts an empty batch at the chain's end.
 func (w *worker) begin(ctx context.Context) error {
-	latest, err := w.c.Table.Schemas().Latest(ctx)
+	latest, err := w.table.Schemas().Latest(ctx)
 	if err != nil {
 		return err
 	}
 	w.draft = w.chain.Begin()
 	w.position = w.draft.From()
-	if err := w.recipe.contract.Check(latest.Feed()); err != nil {
+	if err := w.c.Contract.Check(latest); err != nil {
 		return err
 	}
-	w.batch.reset(latest, w.recipe)
+	w.batch.reset(latest, w.c.Contract)
 	w.origin.layout = nil
 	w.since = time.Time{}
 	return nil
@@ -374,10 +397,7 @@ func (w *worker) flush(ctx context.Context) error {
 	if err := w.settle(ctx); err != nil {
 		return err
 	}
-	records, err := w.records(ctx)
-	if err != nil {
-		return err
-	}
+	records := w.batch.records()
 	records.Log, records.To, records.FP = w.log, w.position, w.print
 	done, err := w.writer.Commit(ctx, w.draft, records)
 	var lost *sink.LostError
@@ -396,7 +416,7 @@ func (w *worker) flush(ctx context.Context) error {
 	w.tell(w.batch.deviations)
 	w.c.Events.committed(Commit{
 		Partition: w.partition, Seq: w.draft.Seq(), From: w.draft.From(), To: w.position,
-		Rows: int64(records.Kept()), Filtered: w.draft.Filtered(), Quarantined: int64(len(w.batch.quarantine)), Rescued: records.Rescues, Duplicates: w.draft.Duplicates(),
+		Rows: int64(w.batch.rows), Quarantined: int64(len(w.batch.quarantine)), Rescued: w.batch.rescues, Duplicates: w.draft.Duplicates(),
 		Files: done.Files, Bytes: done.Bytes, Took: w.c.Now().Sub(began),
 		Causes: causes(w.batch.quarantine), Deviations: w.batch.deviations,
 	})
@@ -411,20 +431,17 @@ func (w *worker) flush(ctx context.Context) error {
 // types the columns that had none. Several writers may try for one version: who
 // loses reads the winner's and asks again what is missing.
 func (w *worker) settle(ctx context.Context) error {
-	log := w.c.Table.Schemas()
-	current := w.batch.table
+	log := w.table.Schemas()
+	current := w.batch.schema
 	for {
-		next, changed, err := w.recipe.evolve(current, w.batch.seen(current.Feed()))
-		if err != nil {
-			return err
-		}
+		next, changed := schema.Evolve(current, w.batch.seen(current), w.batch.contract)
 		if !changed {
 			break
 		}
-		err = log.Append(ctx, next)
+		err := log.Append(ctx, next)
 		if err == nil {
 			for _, c := range next.Changes {
-				w.c.Log.Info("schema changed", "table", w.c.Table.Name(), "version", next.Version, "change", c.Kind, "column", c.Column, "from", c.From, "to", c.To, "source", c.Witness.Source, "line", c.Witness.Line)
+				w.c.Log.Info("schema changed", "table", w.table.Name(), "version", next.Version, "change", c.Kind, "column", c.Column, "from", c.From, "to", c.To, "source", c.Witness.Source, "line", c.Witness.Line)
 			}
 			w.c.Events.evolved(next.Version, next.Changes)
 			current = next
@@ -446,7 +463,7 @@ func (w *worker) settle(ctx context.Context) error {
 // tell tells what of a committed batch the table did not take.
 func (w *worker) tell(deviations []schema.Deviation) {
 	for _, d := range deviations {
-		w.c.Log.Info("schema contract", "table", w.c.Table.Name(), "change", string(d.Kind), "column", d.Column, "type", d.Type, "policy", d.Policy.String(), "count", d.Count, "source", d.First.Source, "line", d.First.Line)
+		w.c.Log.Info("schema contract", "table", w.table.Name(), "change", string(d.Kind), "column", d.Column, "type", d.Type, "policy", d.Policy.String(), "count", d.Count, "source", d.First.Source, "line", d.First.Line)
 	}
 	if len(deviations) > 0 && w.c.Events.Deviated != nil {
 		w.c.Events.Deviated(w.partition, deviations)

@@ -228,7 +228,12 @@ func (c *Chain) open(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if c.state.Seq < 0 {
+	if c.state.Closed > 0 {
+		if again, err := c.table.reopen(ctx, c.partition, c.state); again || err != nil {
+			return false, err
+		}
+	}
+	if c.state.To < 0 && c.state.Closed == 0 {
 		log, err := c.table.newestLog(ctx)
 		if err != nil {
 			return false, err
@@ -283,7 +288,7 @@ func (c *Chain) load(ctx context.Context, until stop) (last *Record, err error) 
 // follow checks that this program can go on behind a record.
 func (t *Table) follow(partition int, r *Record) error {
 	switch r.Kind {
-	case KindRows, KindRepair, KindGap, KindRewind, KindReset:
+	case KindRows, KindRepair, KindGap, KindRewind, KindReset, KindClose, KindOpen:
 		return nil
 	}
 	return &KindError{Key: t.recordKey(partition, r.Seq), Kind: string(r.Kind)}

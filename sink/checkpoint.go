@@ -27,7 +27,7 @@ type checkpointObject struct {
 	Streams    []StreamState     `json:"streams,omitempty"`  // the live ones
 	Segments   []segmentRef      `json:"segments,omitempty"` // the others
 	Redirects  []json.RawMessage `json:"redirects,omitempty"`
-	Closed     *int64            `json:"closed,omitempty"`     // by this swap
+	Closed     int64             `json:"closed,omitempty"`     // by this swap
 	Registered int64             `json:"registered,omitempty"` // records before this one are in the catalog; a hint
 	Skipped    map[string]int64  `json:"skipped,omitempty"`    // offsets by reason
 	At         time.Time         `json:"at"`
@@ -52,7 +52,7 @@ func (t *Table) segmentKey(partition int, ref segmentRef) string {
 }
 
 func (k *checkpointObject) state() State {
-	return State{Seq: k.Seq, To: k.To, Log: k.Log, FP: k.FP, Attempt: k.Attempt, Reset: k.Reset}
+	return State{Seq: k.Seq, To: k.To, Log: k.Log, FP: k.FP, Attempt: k.Attempt, Reset: k.Reset, Closed: k.Closed}
 }
 
 func decodeCheckpoint(b []byte) (*checkpointObject, error) {
@@ -142,11 +142,8 @@ func (t *Table) checkpoint(ctx context.Context, key, folder string) (*checkpoint
 	if seq, _ := numberOf(key, folder); seq != k.Seq {
 		return nil, fmt.Errorf("read %s: %w: it says that it is checkpoint %d", key, errDamaged, k.Seq)
 	}
-	switch {
-	case len(k.Redirects) > 0:
+	if len(k.Redirects) > 0 {
 		return nil, &KindError{Key: key, Kind: string(KindRedirect)}
-	case k.Closed != nil:
-		return nil, &KindError{Key: key, Kind: string(KindClose)}
 	}
 	return k, nil
 }
@@ -217,7 +214,7 @@ func (c *Chain) Checkpoint(ctx context.Context) error {
 	if !c.ready {
 		return fmt.Errorf("checkpoint %s: it is not open", c)
 	}
-	if c.state.Seq < 0 || c.state.Seq == c.checkpointed {
+	if c.state.To < 0 || c.state.Seq == c.checkpointed {
 		return nil
 	}
 	err := fault.At(ctx, fault.CheckpointWrite)
@@ -237,7 +234,7 @@ func (c *Chain) Checkpoint(ctx context.Context) error {
 func (c *Chain) writeCheckpoint(ctx context.Context) error {
 	var done []sealed
 	k := checkpointObject{
-		V: formatVersion, Seq: c.state.Seq, To: c.state.To, Log: c.state.Log, Attempt: c.state.Attempt, Reset: c.state.Reset, FP: c.state.FP,
+		V: formatVersion, Seq: c.state.Seq, To: c.state.To, Log: c.state.Log, Attempt: c.state.Attempt, Reset: c.state.Reset, Closed: c.state.Closed, FP: c.state.FP,
 		Registered: max(c.registered, c.table.registered.of(c.partition)), Skipped: c.skipped, At: c.table.now().UTC(),
 	}
 	for id, s := range c.live {

@@ -197,7 +197,6 @@ func TestDamagedCheckpoints(t *testing.T) {
 	}
 	for name, change := range map[string]func(m map[string]any){
 		"format":   func(m map[string]any) { m["v"] = 2 },
-		"closed":   func(m map[string]any) { m["closed"] = 1 },
 		"redirect": func(m map[string]any) { m["redirects"] = []int{1} },
 	} {
 		s := build(t)

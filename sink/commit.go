@@ -56,7 +56,7 @@ func (c *Chain) commit(ctx context.Context, d *Draft, in Commit) (Outcome, error
 	if err != nil {
 		return Undecided, err
 	}
-	if c.state.Seq < 0 {
+	if c.state.To < 0 {
 		first, err := c.table.isFirstLog(ctx, in.Log)
 		if err != nil {
 			return Undecided, err
@@ -129,6 +129,8 @@ func (c *Chain) next(d *Draft, in Commit) (*Record, error) {
 		return nil, errors.New("the draft is not one of the chain's present end, or was used before")
 	case d.err != nil:
 		return nil, d.err
+	case c.state.Closed > 0:
+		return nil, &ClosedError{Table: c.table.name, Generation: c.table.generation, Swap: c.state.Closed}
 	case in.To <= d.From():
 		return nil, errors.New("the batch is empty")
 	case in.Log == "":

@@ -22,7 +22,7 @@ func (c *Chain) gap(ctx context.Context, to int64) (Outcome, error) {
 	switch {
 	case !c.ready:
 		return Undecided, errors.New("the chain is not open")
-	case c.state.Seq < 0:
+	case c.state.To < 0:
 		return Undecided, errors.New("the chain has no record yet: its first batch skips what is lost")
 	case to <= c.state.To:
 		return Undecided, fmt.Errorf("the chain is at offset %d", c.state.To)

@@ -6,9 +6,9 @@ import "fmt"
 type State struct {
 	// Seq is the number of the last record, -1 when there is none.
 	Seq int64
-	// To is the next offset to take, -1 when there is no record.
+	// To is the next offset to take, -1 when the chain has taken none.
 	To int64
-	// Log is the log that offsets belong to. Where there is no record it is the one
+	// Log is the log that offsets belong to. Where none was taken it is the one
 	// that other chains of the table take rows of, empty when none does.
 	Log string
 	// FP is of the last message before To; nil where that is not known.
@@ -17,15 +17,29 @@ type State struct {
 	Attempt string
 	// Reset is the number of the last reset, 0 when there was none.
 	Reset int64
+	// Closed is the swap of generations that has closed the chain: nothing is taken
+	// there. 0: it is open.
+	Closed int64
 }
 
 // behind is the state behind the next record.
 func (s State) behind(r *Record) State {
-	return State{Seq: r.Seq, To: r.To, Log: r.Log, FP: r.FP, Attempt: r.Attempt, Reset: max(s.Reset, r.Reset)}
+	next := State{Seq: r.Seq, To: r.To, Log: r.Log, FP: r.FP, Attempt: r.Attempt, Reset: max(s.Reset, r.Reset)}
+	if r.Kind == KindClose {
+		next.Closed = *r.M
+	}
+	if r.Log == "" { // closed or opened before anything was taken
+		next.To, next.Log = s.To, s.Log
+	}
+	return next
 }
 
 func (s State) link() link {
-	return link{seq: s.Seq, to: max(s.To, 0), log: s.Log, attempt: s.Attempt, reset: s.Reset}
+	l := link{seq: s.Seq, attempt: s.Attempt, reset: s.Reset, closed: s.Closed}
+	if s.To >= 0 {
+		l.to, l.log = s.To, s.Log
+	}
+	return l
 }
 
 // LogView is what a topic partition looks like at present.
@@ -97,11 +111,11 @@ func (s State) CheckLog(v LogView) (LogVerdict, error) {
 		return LogOK, &LogError{Case: c, Topic: v.Topic, Partition: v.Partition, To: s.To, Start: v.Start, End: v.End, Want: s.Log, Have: v.Log}
 	}
 	switch {
-	case s.Seq < 0 && s.Log != "" && v.Log != s.Log:
+	case s.To < 0 && s.Log != "" && v.Log != s.Log:
 		return fail(LogOther)
-	case s.Seq < 0 && v.Start > 0:
+	case s.To < 0 && v.Start > 0:
 		return LogFromStart, nil
-	case s.Seq < 0:
+	case s.To < 0:
 		return LogOK, nil
 	case v.Log != s.Log:
 		return fail(LogOther)

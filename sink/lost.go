@@ -14,11 +14,12 @@ import (
 // behind it until they are made again (Chain.BeginRepair, Writer.Repair) or given
 // up (Chain.GiveUp).
 type LostError struct {
-	Table     string
-	Topic     string
-	Partition int
-	Seq       int64  // of the chain's last record
-	Files     []File // the lost ones
+	Table      string
+	Topic      string
+	Partition  int
+	Generation int
+	Seq        int64  // of the chain's last record
+	Files      []File // the lost ones
 
 	// Rows is the record whose offsets the rows are of: the last one, or the one
 	// that it repairs. Its Log, From, To, Schema and Config are what the files were
@@ -71,7 +72,7 @@ func (e *LostError) Because(reason error) *LostError {
 // from the store: what this process remembers may not be what was decided. Lost
 // files are a *LostError, and then all others are visible.
 func (c *Chain) publish(ctx context.Context, r *Record) error {
-	lost := &LostError{Table: c.table.name, Topic: c.table.topic, Partition: c.partition, Seq: r.Seq}
+	lost := &LostError{Table: c.table.name, Topic: c.table.topic, Partition: c.partition, Generation: c.table.generation, Seq: r.Seq}
 	for f := range r.Added() {
 		if err := fault.At(ctx, fault.FilePublish); err != nil {
 			return fmt.Errorf("publish record %d: %w", r.Seq, err)

@@ -129,7 +129,7 @@ var ErrNoTable = errors.New("no such table")
 
 // ReadTable opens a table that is there, to be read only.
 func ReadTable(ctx context.Context, store Store, name string) (*Table, error) {
-	t := &Table{store: store, name: name, generation: 1, log: slog.New(slog.DiscardHandler), now: time.Now, sleep: sleep}
+	t := &Table{store: store, name: name, generation: 1, log: slog.New(slog.DiscardHandler), now: time.Now, sleep: sleep, checkpointEvery: checkpointEvery}
 	var table tableObject
 	err := t.read(ctx, t.root()+"table.json", &table)
 	if errors.Is(err, ErrNotExist) {
@@ -151,29 +151,13 @@ func ReadTable(ctx context.Context, store Store, name string) (*Table, error) {
 		err = t.read(ctx, t.generationRoot()+"build.json", &build)
 	}
 	if err == nil {
-		err = t.readSet(ctx)
+		t.partitions, err = t.setCount(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open table %s in %s: %w", name, store, err)
 	}
-	t.shape, t.config = build.Shape, build.Config
+	t.shape = build.Shape
+	t.configure([]byte(build.Text))
 	t.schemas = &SchemaLog{table: t}
 	return t, nil
-}
-
-// readSet reads how many topic partitions the generation knows.
-func (t *Table) readSet(ctx context.Context) error {
-	last, err := t.newest(ctx, t.generationRoot()+"set/")
-	if err != nil || last == "" {
-		return err
-	}
-	var set setObject
-	if err := t.read(ctx, last, &set); err != nil {
-		return err
-	}
-	if set.Close != nil || set.Open != nil {
-		return fmt.Errorf("read %s: a swap of generations is under way, which this lakefeed cannot follow: use a newer lakefeed", last)
-	}
-	t.partitions = set.Count
-	return nil
 }

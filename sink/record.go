@@ -63,8 +63,6 @@ type Skip struct {
 	From   int64  `json:"from"`
 	To     int64  `json:"to"`
 	Reason string `json:"reason"`
-	// Runs is of the stored form alone: see packSkips.
-	Runs string `json:"runs,omitempty"`
 }
 
 // The reasons of a Skip.
@@ -75,7 +73,6 @@ const (
 	SkipAborted   = "aborted"   // in a transaction that was aborted
 	SkipCompacted = "compacted" // no message has this offset
 	SkipRetention = "retention" // removed from the log before it was read
-	SkipFiltered  = "filtered"  // a row that the feed's transforms leave out
 )
 
 // Range is the numbers from the first to before the second.
@@ -202,9 +199,7 @@ func (r *Record) Added() iter.Seq[File] {
 
 // EncodeRecord gives the stored form of a record.
 func EncodeRecord(r *Record) ([]byte, error) {
-	stored := *r
-	stored.Skipped = packSkips(r.Skipped)
-	b, err := json.Marshal(stored)
+	b, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode record %d: %w", r.Seq, err)
 	}
@@ -217,10 +212,6 @@ func DecodeRecord(b []byte) (*Record, error) {
 	r := new(Record)
 	if err := decodeObject(b, r); err != nil {
 		return nil, fmt.Errorf("decode record: %w", err)
-	}
-	var err error
-	if r.Skipped, err = unpackSkips(r.Skipped); err != nil {
-		return nil, fmt.Errorf("decode record %d: %w", r.Seq, err)
 	}
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("decode record %d: %w", r.Seq, err)
@@ -268,12 +259,20 @@ func (r *Record) check() error {
 		if r.Reset < 1 || r.Log == "" || len(r.Files) > 0 {
 			return errors.New("a reset has no number, no log or has files")
 		}
-	case KindRepair, KindClose, KindOpen, KindRedirect:
+	case KindClose, KindOpen:
+		if r.M == nil || *r.M < 1 || r.Next < 1 || len(r.Files) > 0 {
+			return fmt.Errorf("a record of kind %s names no swap or no generation, or has files", r.Kind)
+		}
+		fallthrough
+	case KindRepair, KindRedirect:
 		if r.To != r.From {
 			return fmt.Errorf("a record of kind %s moves from %d to %d", r.Kind, r.From, r.To)
 		}
 	default:
 		return fmt.Errorf("kind %q is not known: use a newer lakefeed", r.Kind)
+	}
+	if r.Log == "" && r.Kind != KindClose && r.Kind != KindOpen {
+		return errors.New("no log")
 	}
 	if r.Kind != KindReset && r.Reset != 0 {
 		return fmt.Errorf("a record of kind %s has the number of a reset", r.Kind)
@@ -328,10 +327,15 @@ type link struct {
 	log     string
 	attempt string
 	reset   int64 // number of the last reset, as far as it is known
+	closed  int64 // swap that has closed the chain, 0 when it is open
 }
 
 func (r *Record) link() link {
-	return link{seq: r.Seq, to: r.To, log: r.Log, attempt: r.Attempt, reset: r.Reset}
+	l := link{seq: r.Seq, to: r.To, log: r.Log, attempt: r.Attempt, reset: r.Reset}
+	if r.Kind == KindClose {
+		l.closed = *r.M
+	}
+	return l
 }
 
 // follows checks that a record goes on where the one before it ended.
@@ -342,6 +346,9 @@ func (r *Record) follows(before link) error {
 	if r.Prev != before.attempt {
 		return fmt.Errorf("it follows attempt %q, but the record before it is attempt %q", r.Prev, before.attempt)
 	}
+	if before.closed > 0 && r.Kind != KindClose && r.Kind != KindOpen {
+		return fmt.Errorf("it is of kind %s, and swap %d has closed the chain before it", r.Kind, before.closed)
+	}
 	if r.Kind == KindReset {
 		if r.Reset <= before.reset {
 			return fmt.Errorf("it is reset %d, and comes behind reset %d", r.Reset, before.reset)
@@ -351,7 +358,7 @@ func (r *Record) follows(before link) error {
 	if r.From != before.to {
 		return fmt.Errorf("it begins at offset %d, but the record before it ends at %d", r.From, before.to)
 	}
-	if before.seq >= 0 && r.Log != before.log {
+	if before.log != "" && r.Log != before.log {
 		return fmt.Errorf("it is of log %q, but the record before it of log %q", r.Log, before.log)
 	}
 	return nil

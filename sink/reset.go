@@ -103,7 +103,7 @@ func (t *Table) assumeFirstLog(ctx context.Context, id string) (log logObject, e
 		if err != nil {
 			return log, err
 		}
-		if end.Seq >= 0 {
+		if end.To >= 0 {
 			id = end.Log
 			break
 		}

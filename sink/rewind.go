@@ -30,7 +30,7 @@ func (c *Chain) rewind(ctx context.Context, log LogView, at FingerprintAt) (int6
 	switch {
 	case !c.ready:
 		return 0, Undecided, errors.New("the chain is not open")
-	case c.state.Seq < 0 || log.Log != c.state.Log:
+	case c.state.To < 0 || log.Log != c.state.Log:
 		return 0, Undecided, fmt.Errorf("the log is %s, that of the chain %q", log.Log, c.state.Log)
 	case log.Start >= c.state.To:
 		return 0, Undecided, fmt.Errorf("the log begins at offset %d, the chain is at %d", log.Start, c.state.To)

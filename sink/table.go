@@ -2,8 +2,6 @@ package sink
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -87,6 +85,7 @@ type Table struct {
 	partitions int
 	shape      Shape
 	config     string // hash
+	text       string // of the configuration
 	log        *slog.Logger
 	events     Events
 	schemas    *SchemaLog
@@ -109,31 +108,14 @@ type (
 		Topics []string  `json:"topics"`
 		At     time.Time `json:"at"`
 	}
-	outcomeObject struct {
-		V         int  `json:"v"`
-		Live      int  `json:"live"`
-		Cancelled bool `json:"cancelled,omitempty"`
-	}
-	buildObject struct {
-		V       int              `json:"v"`
-		Shape   Shape            `json:"shape"`
-		Config  string           `json:"config"` // hash
-		Text    string           `json:"text"`
-		Schema  int64            `json:"schema"`
-		Purpose string           `json:"purpose"`
-		From    map[string]int64 `json:"from,omitempty"`
-	}
 	configObject struct {
 		V    int    `json:"v"`
 		Text string `json:"text"`
 	}
-	setObject struct {
-		V     int    `json:"v"`
-		Count int    `json:"count,omitempty"`
-		Close *int64 `json:"close,omitempty"`
-		Open  *int64 `json:"open,omitempty"`
-	}
 )
+
+// checkpointEvery is after how many records a chain gets a checkpoint.
+const checkpointEvery = 256
 
 // OpenTable opens a table, and makes it if it is new. Any number of processes
 // may do so at once.
@@ -152,12 +134,12 @@ func newTable(c TableConfig) *Table {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	sum := sha256.Sum256(c.Config)
 	t := &Table{
-		store: c.Store, name: c.Name, topic: c.Topic, shape: c.Shape, generation: 1, config: hex.EncodeToString(sum[:]),
+		store: c.Store, name: c.Name, topic: c.Topic, shape: c.Shape, generation: 1,
 		log: c.Log, events: c.Events,
-		now: time.Now, sleep: sleep, checkpointEvery: 256,
+		now: time.Now, sleep: sleep, checkpointEvery: checkpointEvery,
 	}
+	t.configure(c.Config)
 	t.schemas = &SchemaLog{table: t}
 	return t
 }
@@ -209,7 +191,7 @@ func (t *Table) openObjects(ctx context.Context, c TableConfig) error {
 	if swap >= 0 {
 		t.generation = live
 	}
-	first := buildObject{V: formatVersion, Shape: c.Shape, Config: t.config, Text: string(c.Config), Purpose: "first"}
+	first := buildObject{V: formatVersion, Shape: c.Shape, Config: t.config, Text: t.text, Purpose: purposeFirst, At: t.now().UTC()}
 	var build buildObject
 	if swap >= 0 && t.generation != 1 {
 		err = t.read(ctx, t.generationRoot()+"build.json", &build)
@@ -222,39 +204,17 @@ func (t *Table) openObjects(ctx context.Context, c TableConfig) error {
 	if !build.Shape.equal(c.Shape) {
 		return &ShapeError{Table: c.Name, Have: build.Shape, Want: c.Shape}
 	}
-	var config configObject
-	if err := t.ensure(ctx, t.generationRoot()+"config/"+t.config+".json", &config, configObject{V: formatVersion, Text: string(c.Config)}); err != nil {
+	if err := t.keepConfig(ctx); err != nil {
 		return err
 	}
-	if err := t.extendSet(ctx, c.Partitions); err != nil {
+	var closed *ClosedError // then Route leads to the generation that takes more
+	if err := t.extendSet(ctx, c.Partitions); err != nil && !errors.As(err, &closed) {
 		return err
 	}
 	if swap < 0 {
-		if err := t.ensure(ctx, t.root()+"generations/"+number(0)+".json", &outcomeObject{}, outcomeObject{V: formatVersion, Live: 1}); err != nil {
-			return err
-		}
+		return t.ensure(ctx, t.outcomeKey(0), &outcomeObject{}, outcomeObject{V: formatVersion, Live: 1, At: t.now().UTC()})
 	}
 	return nil
-}
-
-// newestSwap is the number of the newest swap of generations that has its outcome,
-// and the generation that is live since; -1 when there was none, not even the first
-// build.
-func (t *Table) newestSwap(ctx context.Context) (swap int64, live int, err error) {
-	folder := t.root() + "generations/"
-	key, err := t.newest(ctx, folder)
-	if err != nil || key == "" {
-		return -1, 0, err
-	}
-	var out outcomeObject
-	if err := t.read(ctx, key, &out); err != nil {
-		return -1, 0, err
-	}
-	if out.Live < 1 {
-		return -1, 0, fmt.Errorf("read %s: generation %d is live, which there is none of", key, out.Live)
-	}
-	swap, _ = numberOf(key, folder)
-	return swap, out.Live, nil
 }
 
 // newest is the key of the object with the highest number in a folder.
@@ -269,49 +229,6 @@ func (t *Table) newest(ctx context.Context, folder string) (string, error) {
 		}
 	}
 	return last, nil
-}
-
-// newestSet reads the newest object of the generation's set of topic partitions,
-// and gives the number of the next one.
-func (t *Table) newestSet(ctx context.Context) (set setObject, next int64, err error) {
-	folder := t.generationRoot() + "set/"
-	last, err := t.newest(ctx, folder)
-	if err != nil || last == "" {
-		return set, 0, err
-	}
-	if err := t.read(ctx, last, &set); err != nil {
-		return set, 0, err
-	}
-	if set.Close != nil || set.Open != nil {
-		return set, 0, fmt.Errorf("read %s: a swap of generations has closed or opened the set of topic partitions, which this lakefeed cannot follow: use a newer lakefeed", last)
-	}
-	i, _ := numberOf(last, folder)
-	return set, i + 1, nil
-}
-
-// setCount is how many topic partitions the generation knows at present; other
-// processes may have added some since the table was opened.
-func (t *Table) setCount(ctx context.Context) (int, error) {
-	set, _, err := t.newestSet(ctx)
-	return max(set.Count, t.partitions), err
-}
-
-// extendSet makes the generation's set of topic partitions as large as the topic.
-func (t *Table) extendSet(ctx context.Context, count int) error {
-	for {
-		set, next, err := t.newestSet(ctx)
-		if err != nil {
-			return err
-		}
-		if set.Count >= count {
-			t.partitions = set.Count
-			return nil
-		}
-		key := t.generationRoot() + "set/" + number(next) + ".json"
-		if err := t.ensure(ctx, key, &setObject{}, setObject{V: formatVersion, Count: count}); err != nil {
-			return err
-		}
-	}
 }
 
 // read gets and decodes an object under `_lakefeed`.

@@ -20,6 +20,10 @@ var Points = []string{
 	FilePublish, FilePublished, CheckpointWrite, CheckpointWritten, CatalogWrite,
 }
 
+// RebuildPoints are the points that a rebuild and a swap of generations pass besides,
+// in their order.
+var RebuildPoints = []string{BuildClaim, BuildClaimed, Inferred, Rebuilt, SwapBegin, SwapBegun, SetChange, SetChanged, SwapDecide, SwapDecided, CatalogWrite}
+
 // The points. What is named in the past tense was done, the others are about to
 // be.
 const (
@@ -44,6 +48,16 @@ const (
 	CheckpointWrite   = "checkpoint-write" // of a chain
 	CheckpointWritten = "checkpoint-written"
 	CatalogWrite      = "catalog-write" // the projection
+	BuildClaim        = "build-claim"   // of a new generation's number
+	BuildClaimed      = "build-claimed" //
+	Inferred          = "inferred"      // the new generation has its columns
+	Rebuilt           = "rebuilt"       // and the rows that there were
+	SwapBegin         = "swap-begin"    // the intent
+	SwapBegun         = "swap-begun"    //
+	SetChange         = "set-change"    // the topic partitions of a generation are closed or opened
+	SetChanged        = "set-changed"   //
+	SwapDecide        = "swap-decide"   // the outcome
+	SwapDecided       = "swap-decided"  //
 )
 
 // Hook is called at a point; its error is that of the step there.
