@@ -52,15 +52,17 @@ func (f *feed) infer(ctx context.Context) error {
 
 // observe shows a sample of one object to an inference.
 func observe(inference *schema.Inference, uri string, found csv.Found, head []byte, complete bool) error {
-	names, named := found.Columns, found.Columns != nil
-	if !named {
-		names = schema.NumberedNames(found.Width)
+	options := found.Options()
+	placesOf := func(header int) []int {
+		if names := options.Names(header); names != nil {
+			return inference.Header(names, true)
+		}
+		return inference.Header(schema.NumberedNames(found.Width), false)
 	}
-	places := inference.Header(names, named)
+	header, places := 0, placesOf(0)
 	if found.Dialect.ByteOffsets() {
 		head = head[found.Body:]
 	}
-	options := found.Options()
 	options.Hold = !complete
 	splitter := csv.NewSplitter(bytes.NewReader(head), found.Dialect, options)
 	var cells []csv.Cell
@@ -74,6 +76,10 @@ func observe(inference *schema.Inference, uri string, found csv.Found, head []by
 		}
 		if row.Rule != "" {
 			continue
+		}
+		if row.Header != header {
+			header = row.Header
+			places = placesOf(header)
 		}
 		cells = splitter.Cells(cells[:0])
 		if len(cells) != len(places) {

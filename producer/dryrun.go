@@ -10,17 +10,18 @@ import (
 	"lakefeed/schema/wire"
 )
 
-func dryRun(ctx context.Context, out io.Writer, o Object, overrides csv.Overrides, events *Events, scratch *[]byte) (err error) {
+// dryRun prints the rows of an object, and gives its header.
+func dryRun(ctx context.Context, out io.Writer, o Object, overrides csv.Overrides, events *Events, scratch *[]byte) (columns []string, err error) {
 	sample, complete, err := head(ctx, &o, SniffBytes)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	found, why, err := csv.Explain(sample, complete, overrides)
 	if errors.Is(err, csv.ErrEmpty) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	events.info(o.URI, before(found, why))
 	offset := found.Body
@@ -29,7 +30,7 @@ func dryRun(ctx context.Context, out io.Writer, o Object, overrides csv.Override
 	}
 	c, err := open(ctx, o, offset)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	w := bufio.NewWriterSize(out, 64<<10)
@@ -41,22 +42,27 @@ func dryRun(ctx context.Context, out io.Writer, o Object, overrides csv.Override
 	options := found.Options()
 	options.MaxRecord = DefaultMaxRecord
 	s := csv.NewSplitter(c, found.Dialect, options)
+	header := 0
 	for ctx.Err() == nil {
 		row, err := s.Next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return errors.Join(err, w.Flush())
+			return nil, errors.Join(err, w.Flush())
 		}
 		if row.Rule != "" {
 			events.rejected(Rejected{URI: o.URI, Line: row.Line, From: row.From, To: row.To, Rule: row.Rule, Message: row.Message})
 			continue
+		}
+		if row.Header != header {
+			header = row.Header
+			w.Write(append(wire.AppendNames(line[:0], options.Names(header)), '\n'))
 		}
 		line = append(s.AppendRFC4180(line[:0]), '\n')
 		w.Write(line)
 	}
 	*scratch = line
 	events.info(o.URI, again(s.Headers()))
-	return errors.Join(ctx.Err(), w.Flush())
+	return found.Columns, errors.Join(ctx.Err(), w.Flush())
 }

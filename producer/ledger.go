@@ -30,7 +30,8 @@ type claim struct {
 	look
 	Ranges   []byteRange `json:"ranges"`
 	Dialect  csv.Dialect `json:"dialect"`
-	Columns  []string    `json:"columns"` // null where the object has no header
+	Columns  []string    `json:"columns"`         // null where the object has no header
+	Known    [][]string  `json:"known,omitempty"` // other headers of the feed, each of which may begin amid the rows
 	Width    int         `json:"width"`
 	Body     int64       `json:"body"` // byte offset and line of the first row
 	BodyLine int64       `json:"body_line"`
@@ -60,6 +61,7 @@ type progress struct {
 	Rows    int64  `json:"rows"`
 	Offset  int64  `json:"offset"` // byte in the object behind those rows
 	Line    int64  `json:"line"`
+	Header  int    `json:"header,omitempty"`  // the one in force there: 0 is the claim's columns, n its n-th known
 	Unended bool   `json:"unended,omitempty"` // the last of them had no line end
 	Behind  bool   `json:"behind,omitempty"`  // the content's mark is of more than those rows
 	Done    bool   `json:"done"`
@@ -99,6 +101,7 @@ type ledger struct {
 	trying   string              // key of the claim that take writes
 	shared   map[string]string   // texts that many claims and much progress have
 	headers  map[string][]string // as well, by their encoding
+	feed     headers             // that claims have
 	next     int64
 	fetch    broker.Fetch
 	batch    broker.Batch
@@ -181,6 +184,10 @@ func (l *ledger) apply(m *broker.Message) error {
 			return nil
 		}
 		c.Log, c.Columns = l.share(c.Log), l.shareColumns(c.Columns)
+		for i, names := range c.Known {
+			c.Known[i] = l.shareColumns(names)
+		}
+		l.feed = l.feed.with(c.Columns)
 		l.claims[id] = c
 		if have := l.newest[c.URI]; have == nil || later(c.Version, have.Version) {
 			l.newest[c.URI] = c
@@ -227,6 +234,13 @@ func (l *ledger) shareColumns(columns []string) []string {
 	}
 	l.headers[key] = columns
 	return columns
+}
+
+// feedHeaders are the headers that the claims of the feed have.
+func (l *ledger) feedHeaders() headers {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.feed
 }
 
 // later says whether one version of an object came after another: counts by

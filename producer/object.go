@@ -241,7 +241,8 @@ func (p *Producer) claim(ctx context.Context, o *Object, d decision) (_ *claim, 
 			return nil, false, err
 		}
 		_, prior := p.ledger.last(o.URI)
-		c.Dialect, c.Columns, c.Width, c.Body, c.BodyLine = d.before.Dialect, d.before.Columns, d.before.Width, d.from, prior.Line
+		c.goOn(d.before, prior.Header)
+		c.Body, c.BodyLine = d.from, prior.Line
 		c.contentMark = prior.contentMark
 	} else {
 		found, sample, err := p.sniff(ctx, o)
@@ -250,6 +251,7 @@ func (p *Producer) claim(ctx context.Context, o *Object, d decision) (_ *claim, 
 		}
 		c.contentMark = sample
 		c.Dialect, c.Columns, c.Width, c.Body, c.BodyLine, c.Tail = found.Dialect, found.Columns, found.Width, found.Body, found.BodyLine, found.Tail
+		c.Known = found.Known
 	}
 	stream := schema.NewStreamID(o.URI, d.version, d.from)
 	c.Ranges = []byteRange{{From: d.from, To: -1, Stream: stream, Partition: int(stream.Hash64() % uint64(p.Topic.Partitions))}}
@@ -271,7 +273,7 @@ func (p *Producer) sniff(ctx context.Context, o *Object) (csv.Found, contentMark
 	}
 	h := newContentHash()
 	h.Write(sample)
-	found, why, err := csv.Explain(sample, complete && !(p.Follow && o.grows()), p.CSV)
+	found, why, err := csv.Explain(sample, complete && !(p.Follow && o.grows()), p.ledger.feedHeaders().overrides(p.CSV))
 	p.Events.info(o.URI, before(found, why))
 	return found, contentMark{Hashed: int64(len(sample)), Content: h.state()}, err
 }

@@ -66,19 +66,23 @@ func before(found csv.Found, why csv.Explanation) string {
 	if len(why.Preamble) == 0 {
 		return ""
 	}
-	first := why.Preamble[0].Text
-	if len(first) > 60 {
-		first = first[:57] + "..."
-	}
-	return fmt.Sprintf("its first %d lines stand before the table and are no rows; the first of them is %q", found.Dialect.Skip, first)
+	return fmt.Sprintf("its first %d lines stand before the table and are no rows; the first of them is %q", found.Dialect.Skip, shortened(why.Preamble[0].Text))
 }
 
-// again says how many rows were the header again.
-func again(headers int64) string {
-	if headers == 0 {
+// shortened is the beginning of a text.
+func shortened(text string) string {
+	if len(text) > 60 {
+		return text[:57] + "..."
+	}
+	return text
+}
+
+// again says how many rows were headers.
+func again(n int64) string {
+	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d of its rows are the header again and were not sent", headers)
+	return fmt.Sprintf("%d of its rows are the header again, or another of the feed, and were not sent", n)
 }
 
 // sampledAtOnce is how many objects are sampled side by side, for those that are
@@ -90,6 +94,7 @@ const sampledAtOnce = 8
 // are passed over: sending them says why. Standard input is not sampled.
 func Sample(ctx context.Context, sources []Source, overrides csv.Overrides, perObject, total int, fn func(o Object, found csv.Found, head []byte, complete bool) error) error {
 	var some []beginning
+	var known headers
 	show := func() error {
 		if err := readBeginnings(ctx, some); err != nil {
 			return err
@@ -97,10 +102,11 @@ func Sample(ctx context.Context, sources []Source, overrides csv.Overrides, perO
 		for i := range some {
 			s := &some[i]
 			total += s.n - len(s.head)
-			found, err := csv.SniffWith(s.head[:min(len(s.head), SniffBytes)], s.complete && len(s.head) <= SniffBytes, overrides)
+			found, err := csv.SniffWith(s.head[:min(len(s.head), SniffBytes)], s.complete && len(s.head) <= SniffBytes, known.overrides(overrides))
 			if err != nil || len(s.head) == 0 {
 				continue
 			}
+			known = known.with(found.Columns)
 			if err := fn(s.Object, found, s.head, s.complete); err != nil {
 				return err
 			}
@@ -164,12 +170,14 @@ func readBeginnings(ctx context.Context, some []beginning) error {
 // an object has one. Rejects are told.
 func DryRun(ctx context.Context, w io.Writer, sources []Source, overrides csv.Overrides, events Events) error {
 	var line []byte
+	var known headers
 	for _, source := range sources {
 		for o, err := range source.Objects(ctx) {
 			if err != nil {
 				return fmt.Errorf("%s: %w", o.URI, err)
 			}
-			if err := dryRun(ctx, w, o, overrides, &events, &line); err != nil {
+			columns, err := dryRun(ctx, w, o, known.overrides(overrides), &events, &line)
+			if known = known.with(columns); err != nil {
 				return fmt.Errorf("%s: %w", o.URI, err)
 			}
 		}

@@ -50,7 +50,8 @@ type sender struct {
 	opened     []io.Closer
 	compressed bool
 	guard      func() error // says before each batch whether the object is still the same
-	header     []byte
+	header     []byte       // the Columns header of the rows, absent where they have no names
+	named      int          // which of the claim's headers that is
 
 	batch, spare *broker.Batch
 	flying       chan landing // of the batch on its way; nil when there is none
@@ -102,9 +103,7 @@ func (s *sender) begin(ctx context.Context, prior *progress, hash *contentHash, 
 		}
 	}
 	s.acked.look, s.acked.Released = s.object.look(), false
-	if s.claim.Columns != nil {
-		s.header = wire.AppendNames(nil, s.claim.Columns)
-	}
+	s.name(s.acked.Header)
 	c, err := s.open(ctx, s.acked.Offset, prior, hash)
 	if err != nil {
 		return nil, err
@@ -117,18 +116,27 @@ func (s *sender) begin(ctx context.Context, prior *progress, hash *contentHash, 
 	if s.object.pipe != nil {
 		s.object.pipe.pause = func() error { return s.idle(ctx) }
 	}
-	s.split(&s.consumed, s.acked.Offset, s.acked.Line, hold)
+	s.split(&s.consumed, s.acked.Offset, s.acked.Line, s.acked.Header, hold)
 	s.batch, s.spare = &broker.Batch{}, &broker.Batch{}
 	return c, nil
 }
 
-func (s *sender) split(r io.Reader, offset, line int64, hold bool) {
+// name sets the Columns header to one of the claim's headers.
+func (s *sender) name(header int) {
+	s.named, s.header = header, nil
+	if names := s.claim.header(header); names != nil {
+		s.header = wire.AppendNames([]byte{}, names)
+	}
+}
+
+func (s *sender) split(r io.Reader, offset, line int64, header int, hold bool) {
 	s.hold = hold
 	if s.splitter != nil {
 		s.repeated += s.splitter.Headers()
 	}
 	s.splitter = csv.NewSplitter(r, s.claim.Dialect, csv.Options{
-		Offset: offset, Line: line, MaxRecord: s.claim.MaxRecord, Width: s.claim.Width, Columns: s.claim.Columns, Tail: s.claim.Tail, Hold: hold,
+		Offset: offset, Line: line, MaxRecord: s.claim.MaxRecord, Width: s.claim.Width, Columns: s.claim.Columns,
+		Known: s.claim.Known, Header: header, Tail: s.claim.Tail, Hold: hold,
 	})
 }
 
@@ -203,10 +211,11 @@ func (s *sender) unhold(ctx context.Context) error {
 		return nil
 	}
 	offset, line := s.splitter.Position()
+	header := s.splitter.Header()
 	if s.consumed.direct {
 		s.consumed.advance(offset)
 		if s.consumed.at == offset {
-			s.split(bytes.NewReader(bytes.Clone(s.consumed.pending)), offset, line, false)
+			s.split(bytes.NewReader(bytes.Clone(s.consumed.pending)), offset, line, header, false)
 			return nil
 		}
 	}
@@ -219,7 +228,7 @@ func (s *sender) unhold(ctx context.Context) error {
 		return fmt.Errorf("open it again for its last line: %w", err)
 	}
 	s.opened = append(s.opened, c)
-	s.split(io.LimitReader(c, s.consumed.read()-from), offset, line, false)
+	s.split(io.LimitReader(c, s.consumed.read()-from), offset, line, header, false)
 	return nil
 }
 
@@ -333,8 +342,13 @@ func (s *sender) add(row *csv.Row) {
 	s.encode(row)
 	s.headers = s.headers[:0]
 	first := s.batch.Len() == 0
+	if row.Header != s.named {
+		s.name(row.Header)
+		s.p.Events.info(s.object.URI, fmt.Sprintf("from line %d on it has another header of the feed: %s", row.Line, shortened(string(s.header))))
+		first = true // for readers: all of them come again
+	}
 	if first || s.p.HeadersEvery {
-		if s.claim.Columns != nil {
+		if s.header != nil {
 			s.headers = append(s.headers, broker.Header{Key: wire.Columns, Value: s.header})
 		}
 		s.headers = append(s.headers, broker.Header{Key: wire.Source, Value: []byte(s.object.URI)})
@@ -349,7 +363,7 @@ func (s *sender) add(row *csv.Row) {
 		s.p.Events.rejected(Rejected{URI: s.object.URI, Line: row.Line, From: row.From, To: row.To, Rule: row.Rule, Message: row.Message})
 	}
 	s.sum.Add(s.hash())
-	if first { // close enough for all of them, and the clock is not free
+	if s.batch.Len() == 0 { // close enough for all of them, and the clock is not free
 		s.read = s.p.Now().UnixMilli()
 	}
 	s.batch.Append(s.key, notNil(s.value), s.headers, s.read)
@@ -410,6 +424,7 @@ func (s *sender) snapshot() progress {
 	p := s.acked
 	p.Rows, p.Sum, p.Unended = s.row, s.sum.String(), s.unended
 	p.Offset, p.Line = s.splitter.Position()
+	p.Header = s.splitter.Header()
 	p.contentMark = s.consumed.mark(p.Offset)
 	p.Behind = !s.consumed.direct && !s.unended // a row without a line end is the last
 	return p

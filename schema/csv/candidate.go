@@ -94,6 +94,9 @@ func choose(text []byte, base Dialect, fixed Overrides, o Options, why *Explanat
 					c.d.Comment = 0
 				}
 				c.rate()
+				if slices.ContainsFunc(c.lines, func(l line) bool { return isOf(fixed.Known, l.cells) }) {
+					c.score++ // by chance that does not happen
+				}
 				all = append(all, c)
 			}
 		}

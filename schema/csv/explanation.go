@@ -22,7 +22,7 @@ type LineEnds struct {
 // Candidate is a dialect that the sample might be written in.
 type Candidate struct {
 	Dialect Dialect `json:"dialect"`
-	Score   float64 `json:"score"` // of tables with more than one column the product of the next four, and of what is rare
+	Score   float64 `json:"score"` // of tables with more than one column the product of the next four, and of what is rare; one more where a record is a header of the feed
 	Width   int     `json:"width"` // cells that most rows have
 	Share   float64 `json:"share"` // of the rows between the first and the last of that width that have it
 	Inside  float64 `json:"inside"`

@@ -38,6 +38,10 @@ func FuzzSplitter(f *testing.F) {
 		if known {
 			o.Width = 1 + int(cut)%4
 			o.Columns = []string{"a", "b"}
+			if maxRecord%3 == 0 {
+				o.Known = [][]string{{"b", "a", ""}, {"x", "a\"b"}, {"c", "d"}}
+				o.Header = int(cut) % 4
+			}
 			if maxRecord%5 == 0 {
 				o.Tail = csv.Tail{From: int64(cut), To: int64(cut) * 2, Rule: csv.Footer}
 			}
@@ -61,6 +65,10 @@ func TestSplitterIsTheReference(t *testing.T) {
 		o := csv.Options{MaxRecord: rapid.IntRange(1, 60).Draw(t, "max"), Width: rapid.IntRange(0, 3).Draw(t, "width")}
 		if rapid.IntRange(0, 3).Draw(t, "columns") == 0 {
 			o.Columns = []string{"a", "bc"}
+		}
+		if rapid.IntRange(0, 2).Draw(t, "known") == 0 {
+			o.Known = [][]string{{"a", "a"}, {"", "a", "bc"}, {"bc", "a"}, {"a\"", "a"}}
+			o.Header = rapid.IntRange(0, 4).Draw(t, "header")
 		}
 		if rapid.IntRange(0, 5).Draw(t, "tail") == 0 {
 			o.Tail = csv.Tail{From: rapid.Int64Range(3, 40).Draw(t, "from"), To: rapid.Int64Range(3, 90).Draw(t, "to"), Rule: csv.SecondTable}

@@ -93,6 +93,10 @@ func (c *candidate) headerOf(lines []line, start int, fixed Overrides) header {
 		h.why = "its first line could not be read"
 		return h
 	}
+	if isOf(fixed.Known, lines[start].cells) && fixed.Headers == nil {
+		h.rows, h.names, h.why = 1, joined(lines[start:start+1]), "it is a header of the feed"
+		return h
+	}
 	if start > 0 && fixed.Skip == nil {
 		if above, ok := c.raggedHeader(lines, start); ok {
 			return above
@@ -116,6 +120,23 @@ func (c *candidate) headerOf(lines []line, start int, fixed Overrides) header {
 	h.rows = rows
 	h.names = joined(lines[start : start+rows])
 	return h
+}
+
+// isOf says whether a record is one of the headers.
+func isOf(headers [][]string, cells []Cell) bool {
+	return slices.ContainsFunc(headers, func(names []string) bool {
+		return len(names) > 1 && slices.EqualFunc(cells, names, isNamed)
+	})
+}
+
+// others are the headers of more than one name that are not the object's own.
+func others(headers [][]string, own []string) (out [][]string) {
+	for _, names := range headers {
+		if len(names) > 1 && !slices.Equal(names, own) {
+			out = append(out, names)
+		}
+	}
+	return out
 }
 
 // joined are the names in a header's records: those of a column joined with spaces.

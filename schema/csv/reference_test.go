@@ -22,6 +22,7 @@ type result struct {
 	Line     int64
 	Gap      bool
 	Breaks   int
+	Header   int
 	Rule     string
 	Record   string // as RFC 4180
 	Cells    []string
@@ -47,7 +48,7 @@ func split(t fataler, r io.Reader, d csv.Dialect, o csv.Options) ([]result, *csv
 		if err != nil {
 			t.Fatalf("Next: %v", err)
 		}
-		res := result{Raw: string(row.Raw), From: row.From, To: row.To, Line: row.Line, Gap: row.Gap, Breaks: row.Breaks, Rule: row.Rule}
+		res := result{Raw: string(row.Raw), From: row.From, To: row.To, Line: row.Line, Gap: row.Gap, Breaks: row.Breaks, Header: row.Header, Rule: row.Rule}
 		if row.Rule == "" {
 			res.Record = string(s.AppendRFC4180(nil))
 			for _, c := range s.Cells(nil) {
@@ -334,11 +335,17 @@ func (f reference) lenient(window []byte, atEnd bool) (end int, known bool) {
 
 func (f reference) split() []result {
 	var rows []result
-	p, line, gap := 0, int64(1), true
+	p, line, gap, header := 0, int64(1), true, f.o.Header
+	headers := append([][]string{f.o.Columns}, f.o.Known...)
+	widths := []int{f.o.Width}
+	for _, names := range f.o.Known {
+		widths = append(widths, len(names))
+	}
 	if bytes.HasPrefix(f.text, []byte("\ufeff")) {
 		p = 3
 	}
 	for p < len(f.text) {
+		f.o.Width = widths[header]
 		n := f.lineEndAt(p)
 		outside := f.o.Tail.From <= int64(p) && int64(p) < f.o.Tail.To
 		if n > 0 && (outside || f.o.Width != 1) || !outside && f.d.Comment != 0 && f.text[p] == f.d.Comment {
@@ -349,7 +356,7 @@ func (f reference) split() []result {
 			continue
 		}
 		r, end := f.row(p, outside)
-		r.From, r.Line, r.Gap = int64(p), line, gap
+		r.From, r.Line, r.Gap, r.Header = int64(p), line, gap, header
 		gap = r.Rule != ""
 		n = f.lineEndAt(end)
 		line += int64(r.Breaks)
@@ -358,16 +365,21 @@ func (f reference) split() []result {
 		}
 		p = end + n
 		r.To = int64(p)
-		if len(f.o.Columns) > 1 && r.Rule == "" {
-			same := len(f.o.Columns) == len(r.Cells)
-			for i := range r.Cells {
-				_, text, _ := strings.Cut(r.Cells[i], ":")
-				same = same && text == f.o.Columns[i]
+		again := -1
+		for i, names := range headers {
+			if same := r.Rule == "" && len(names) > 1 && len(names) == len(r.Cells); same && again < 0 {
+				for j := range r.Cells {
+					_, text, _ := strings.Cut(r.Cells[j], ":")
+					same = same && text == names[j]
+				}
+				if same {
+					again = i
+				}
 			}
-			if same {
-				gap = true
-				continue
-			}
+		}
+		if again >= 0 {
+			gap, header = true, again
+			continue
 		}
 		rows = append(rows, r)
 	}
@@ -471,7 +483,9 @@ func checkSplit(t fataler, text []byte, d csv.Dialect, o csv.Options, cut int) {
 	if len(rows) > 1 && rows[0].To > 0 {
 		i := cut % (len(rows) - 1)
 		at := rows[i]
-		rest, _ := split(t, bytes.NewReader(text[at.To:]), d, csv.Options{Offset: at.To, Line: rows[i+1].Line - gapLines(text[at.To:rows[i+1].From]), MaxRecord: o.MaxRecord, Width: o.Width, Columns: o.Columns, Tail: o.Tail})
+		from := o
+		from.Offset, from.Line, from.Header = at.To, rows[i+1].Line-gapLines(text[at.To:rows[i+1].From]), at.Header
+		rest, _ := split(t, bytes.NewReader(text[at.To:]), d, from)
 		if len(rest) > 0 {
 			rest[0].Gap = rows[i+1].Gap
 		}
@@ -487,7 +501,7 @@ func checkSplit(t fataler, text []byte, d csv.Dialect, o csv.Options, cut int) {
 		t.Fatalf("split %q by %+v %+v: rows\n%+v\nheld\n%+v", text, d, o, rows, held)
 	}
 	offset, line := hs.Position()
-	o.Offset, o.Line = offset, line
+	o.Offset, o.Line, o.Header = offset, line, hs.Header()
 	o.Hold = false
 	rest, rs := split(t, bytes.NewReader(text[offset:]), d, o)
 	all := append(held, rest...)
@@ -551,7 +565,7 @@ func checkCoverage(t fataler, text []byte, rows []result, d csv.Dialect, o csv.O
 		}
 		for len(g) > 0 {
 			i := bytes.IndexAny(g, "\r\n")
-			if o.Columns != nil { // the header again, which the reference has compared
+			if o.Columns != nil || o.Known != nil { // a header, which the reference has compared
 				return
 			}
 			if i != 0 && (d.Comment == 0 || g[0] != d.Comment) || i == 0 && o.Width == 1 && o.Tail.To == 0 {

@@ -27,11 +27,13 @@ type Found struct {
 	Body     int64
 	BodyLine int64
 	Tail     Tail // what follows the table, where the sample is the whole object
+	// Known are the other headers of the feed, as they were given.
+	Known [][]string
 }
 
 // Options are those with which a Splitter reads the rows that were found.
 func (f Found) Options() Options {
-	return Options{Offset: f.Body, Line: f.BodyLine, Width: f.Width, Columns: f.Columns, Tail: f.Tail}
+	return Options{Offset: f.Body, Line: f.BodyLine, Width: f.Width, Columns: f.Columns, Known: f.Known, Tail: f.Tail}
 }
 
 // Overrides are what the user knows of the dialect. What is nil is found.
@@ -46,6 +48,9 @@ type Overrides struct {
 	Skip      *int // lines before the header
 	Trailing  *bool
 	Tail      *bool // false: every line behind the header is the table's
+	// Known are headers that other objects of the feed have: a record of the same
+	// cells is a header, whatever speaks against it.
+	Known [][]string
 }
 
 // Sniff finds the dialect of a file from its first bytes. complete says that the

@@ -124,6 +124,43 @@ func TestSniffWith(t *testing.T) {
 	}
 }
 
+// TestSniffKnown: a header of the feed is one whatever it looks like, by whichever
+// dialect it comes out.
+func TestSniffKnown(t *testing.T) {
+	known := [][]string{{"id", "name"}, {"2020", "x;y", "z"}, {"one"}}
+	for _, c := range []struct {
+		name, text string
+		delimiter  string
+		columns    []string // nil for no header
+		skip       int
+		width      int
+	}{
+		{"looks like a row", "id,name\nno,game\nto,lame\nid,same\n", ",", known[0], 0, 2},
+		{"by another delimiter", "2020|x;y|z\na;b;c\nd|e;f|g\n", "|", known[1], 0, 3},
+		{"behind titles", "People\n2020-01-01\nid,name\n1,x\n", ",", known[0], 2, 2},
+		{"behind a table with a header of its own", "no,size,k\n1,2,3\n4,5,6\nid,name\n1,x\n", ",", []string{"no", "size", "k"}, 0, 3},
+		{"behind values", "1,2,3\n4,5,6\nid,name\n1,x\n2,y\n3,z\n", ",", nil, 0, 3},
+		{"over a few rows of many", "id,name\n1,x\n2020,x;y,z\n1,2,3\n4,5,6\n7,8,9\n", ",", known[0], 0, 2},
+		{"behind a blank line", "a,b,c\n1,2,3\n4,5,6\n7,8,9\n\nid,name\n1,x\n2,y\n3,z\n", ",", []string{"a", "b", "c"}, 0, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, why, err := csv.Explain([]byte(c.text), true, csv.Overrides{Known: known})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var others [][]string
+			for _, names := range known[:2] {
+				if !cmp.Equal(names, c.columns) {
+					others = append(others, names)
+				}
+			}
+			if got.Dialect.Delimiter != c.delimiter || !cmp.Equal(got.Columns, c.columns) || got.Dialect.Skip != c.skip || got.Width != c.width || got.Tail.Rule != "" || !cmp.Equal(got.Known, others) {
+				t.Errorf("%+v\n%+v", got, why)
+			}
+		})
+	}
+}
+
 func FuzzSniff(f *testing.F) {
 	for _, text := range []string{"a,b\n1,2\n", "a;b\n'x';\"\\\"\"\n", "\xff\xfea\x00\n\x00", "caf\xe9\n", "\ufeff\n\n", "a\tb\r1\t2\r", "1:2:3\n4:5:6\n7:8:9\n"} {
 		f.Add([]byte(text), true)

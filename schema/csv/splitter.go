@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"unicode/utf8"
 )
 
@@ -25,12 +24,27 @@ type Options struct {
 	// again, and is passed over; but not where there is one column only, in which
 	// a value may be like the name.
 	Columns []string
+	// Known are other headers of the feed, of two names at least. A row of the same
+	// cells as one of them is no row: it is the header of those behind it, up to
+	// the next, and says how wide they are.
+	Known [][]string
+	// Header says which is in force where the reader begins: 0 is Columns, n is
+	// Known[n-1].
+	Header int
 	// Tail is what follows the table: its lines are rejects.
 	Tail Tail
 	// Hold keeps back a last record without a line end, since more of it may
 	// come: Next gives io.EOF and Position stays before it. So is a record that
 	// ends in CR at the very end of the stream, for an LF may follow.
 	Hold bool
+}
+
+// Names are those of a header, counted as Header is; nil where it is absent.
+func (o Options) Names(header int) []string {
+	if header > 0 {
+		return o.Known[header-1]
+	}
+	return o.Columns
 }
 
 // The rules a reject may have broken.
@@ -64,7 +78,8 @@ type Row struct {
 	// encoding other than UTF-8, in the object's text as UTF-8.
 	From, To int64
 	Line     int64  // the 1-based line on which it begins
-	Gap      bool   // it is the first, or a blank line, comment or reject lies before it
+	Gap      bool   // it is the first, or a blank line, comment, header or reject lies before it
+	Header   int    // the header in force: 0 is Options.Columns, n is Options.Known[n-1]
 	Breaks   int    // line breaks inside the record
 	Rule     string // "" for a row, else the rule a reject has broken
 	Message  string // the same in words
@@ -93,7 +108,7 @@ type Splitter struct {
 	max     int
 	width   int
 	hold    bool
-	columns []string
+	heads   heads
 	tail    Tail
 	tooLong string // the message of a TooLong reject
 	badText string // the message of an Encoding reject
@@ -160,9 +175,9 @@ func newSplitter(d Dialect, o Options) *Splitter {
 	s.tooLong = fmt.Sprintf("the record is longer than %d bytes", s.max)
 	s.badText = "the record is not valid " + s.d.Encoding
 	s.lastTo, s.lastLine = o.Offset, s.line
-	if len(o.Columns) > 1 {
-		s.columns = o.Columns
-	}
+	s.heads = newHeads(s.d, o)
+	s.row.Header = s.heads.present
+	s.width = s.heads.width()
 	return s
 }
 
@@ -170,7 +185,10 @@ func newSplitter(d Dialect, o Options) *Splitter {
 // has returned: the Offset and Line with which another Splitter goes on.
 func (s *Splitter) Position() (offset, line int64) { return s.lastTo, s.lastLine }
 
-// Headers is how many rows were passed over because they were the header again.
+// Header is the header in force at Position, as Options.Header counts.
+func (s *Splitter) Header() int { return s.row.Header }
+
+// Headers is how many rows were passed over because they were a header.
 func (s *Splitter) Headers() int64 { return s.headers }
 
 // Next gives the next row or reject, valid until the next call. The error is
@@ -216,31 +234,24 @@ func (s *Splitter) Next() (*Row, error) {
 			}
 			s.gap = true
 		default:
-			if s.columns == nil {
+			if !s.heads.any {
 				return s.record()
 			}
-			offset, line := s.lastTo, s.lastLine
+			offset, line, header := s.lastTo, s.lastLine, s.row.Header
 			row, err := s.record()
-			if err != nil || !s.isHeader(row) {
+			if err != nil {
 				return row, err
 			}
+			i := s.headerOf(row)
+			if i < 0 {
+				return row, nil
+			}
+			s.heads.present = i
+			s.width = s.heads.width()
 			s.headers++
-			s.gap, s.lastTo, s.lastLine = true, offset, line
+			s.gap, s.lastTo, s.lastLine, row.Header = true, offset, line, header
 		}
 	}
-}
-
-// isHeader says whether a row is the header again.
-func (s *Splitter) isHeader(row *Row) bool {
-	if row.Rule != "" {
-		return false
-	}
-	// Nearly all rows are told from it by their first bytes.
-	if !hasPrefix(row.Raw, s.columns[0]) && (len(row.Raw) == 0 || row.Raw[0] != s.d.Quote) {
-		return false
-	}
-	s.cells = s.Cells(s.cells[:0])
-	return slices.EqualFunc(s.cells, s.columns, func(c Cell, name string) bool { return string(c.Text) == name })
 }
 
 // record reads the record at pos.
@@ -425,7 +436,7 @@ func (s *Splitter) emit(end, next int, how reading) *Row {
 	r := &s.row
 	r.Raw = s.buf[s.pos:end:end]
 	r.From, r.To = s.base+int64(s.pos), s.base+int64(next)
-	r.Line, r.Gap, r.Breaks = s.line, s.gap, 0
+	r.Line, r.Gap, r.Breaks, r.Header = s.line, s.gap, 0, s.heads.present
 	r.Rule, r.Message = "", ""
 	r.plain, r.reading = !s.loose && !s.escape && !s.verbose, how
 	if s.spanned {
@@ -468,7 +479,7 @@ func (s *Splitter) outsideLine() (*Row, error) {
 func (s *Splitter) rejectLine(view []byte, found finding, rule string) (*Row, error) {
 	s.front = s.frontier(view, found)
 	r := &s.row
-	*r = Row{From: s.base + int64(s.pos), Line: s.line, Gap: s.gap, Rule: rule, Message: s.tooLong}
+	*r = Row{From: s.base + int64(s.pos), Line: s.line, Gap: s.gap, Header: s.heads.present, Rule: rule, Message: s.tooLong}
 	switch rule {
 	case OpenQuote:
 		r.Message = "a quote opens and does not close"

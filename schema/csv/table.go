@@ -19,13 +19,15 @@ func (c *candidate) found(fixed Overrides, complete bool, why *Explanation) Foun
 	}
 	second := -1
 	if complete && !whole {
-		if second = c.secondTable(all); second >= 0 && second < len(c.lines) {
+		if second = c.secondTable(all, fixed.Known); second >= 0 && second < len(c.lines) {
 			end = second
 			c.width = usualWidth(c.lines[:end])
 		}
 	}
 	table := c.lines[:end]
-	if fixed.Skip == nil {
+	if part, at, ok := c.partOfFeed(table, fixed); ok {
+		table, start = part, at
+	} else if fixed.Skip == nil {
 		start = c.tableStart(table)
 		wide := 0
 		for _, l := range table[:start] {
@@ -42,7 +44,7 @@ func (c *candidate) found(fixed Overrides, complete bool, why *Explanation) Foun
 	if fixed.Skip == nil {
 		start = h.at
 	}
-	f := Found{Dialect: c.d, Width: c.width}
+	f := Found{Dialect: c.d, Width: c.width, Known: others(fixed.Known, nil)}
 	f.Dialect.Header = h.rows > 0
 	if h.rows > 1 {
 		f.Dialect.Headers = h.rows
@@ -58,6 +60,7 @@ func (c *candidate) found(fixed Overrides, complete bool, why *Explanation) Foun
 	}
 	if h.rows > 0 {
 		f.Columns = fitNames(h, f.Width)
+		f.Known = others(fixed.Known, f.Columns)
 	}
 	first := table[start]
 	f.Body, f.BodyLine = c.o.Offset, c.o.Line
@@ -82,6 +85,38 @@ func (c *candidate) found(fixed Overrides, complete bool, why *Explanation) Foun
 	}
 	c.explain(why, h, f, table, all, start)
 	return f
+}
+
+// partOfFeed finds the part of the lines that the object's own header is over, and
+// where it begins, where one of the feed's headers stands among them: up to the next
+// of these, from the first on. Before the first is a part of its own, if it is a
+// table, with a header of its own, or of values, or too long for titles; else there
+// are titles.
+func (c *candidate) partOfFeed(lines []line, fixed Overrides) (part []line, start int, ok bool) {
+	if fixed.Skip != nil || fixed.Headers != nil || fixed.Header != nil {
+		return nil, 0, false
+	}
+	known := func(l line) bool { return isOf(fixed.Known, l.cells) }
+	at := slices.IndexFunc(lines, known)
+	if at < 0 {
+		return nil, 0, false
+	}
+	own := *c
+	if own.width = usualWidth(lines[:max(at, 1)]); at > 1 && own.width > 1 && lines[0].width() == own.width {
+		yes, _, evidence := own.names(lines[0].cells, lines[1:at])
+		text := slices.ContainsFunc(lines[:at], func(l line) bool {
+			return slices.ContainsFunc(l.cells, func(cell Cell) bool { return classify(cell.Text) == classText })
+		})
+		if yes && sum(evidence) >= 1 || !text || at > mostTitles {
+			c.width = own.width
+			return lines[:at], 0, true
+		}
+	}
+	c.width = lines[at].width()
+	if next := slices.IndexFunc(lines[at+1:], known); next >= 0 {
+		lines = lines[:at+1+next]
+	}
+	return lines, at, true
 }
 
 // positionBehind is where the lines go on behind l.
@@ -134,8 +169,9 @@ func (c *candidate) cellsAt(l line) []Cell {
 
 // secondTable finds the line at which another table begins, -1 where there is
 // none. It has another width than the first, no row behind it has the width of the
-// first, and it begins with names.
-func (c *candidate) secondTable(lines []line) int {
+// first, and it begins with names. One that begins with a header of the feed is no
+// other table.
+func (c *candidate) secondTable(lines []line, known [][]string) int {
 	above, below := map[int]int{}, map[int]int{} // lines of each width before and from at on
 	for i := range lines {
 		below[lines[i].width()]++
@@ -159,7 +195,7 @@ func (c *candidate) secondTable(lines []line) int {
 		if n := above[usual]; n < 5 && n*4 < len(lines)-at || n < 3 {
 			continue
 		}
-		if !lines[at].gap && lines[at-1].width() != 1 && !c.newNames(lines, at) {
+		if !lines[at].gap && lines[at-1].width() != 1 && !c.newNames(lines, at) || isOf(known, c.cellsAt(lines[at])) {
 			continue
 		}
 		// Titles above it are of the second table, too.
