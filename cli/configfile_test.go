@@ -105,7 +105,7 @@ feeds:
     source_name: s3://there/
     partitions: 8
     replication: 3
-    csv: {delimiter: tab, quote: "'", escape: double, encoding: utf-16le, header: false, comment: none, headers: 2, skip: 3, trailing: false, tail: false}
+    csv: {delimiter: tab, quote: "'", escape: double, encoding: utf-16le, header: false, comment: none, headers: 2, skip: 3, trailing: false, padded: false, line_end: crlf, tail: false}
     headers_every_message: true
     partition_by: [date(time_hour), origin]
     meta: true
@@ -132,7 +132,7 @@ feeds:
 		Feed:   Feed{Table: "flights", SourceName: "s3://there/"},
 		Source: []string{filepath.Join(dir, "in/*.csv"), "/abs/x.csv", "file:///y"},
 		Topic:  Topic{Topic: "flights.v1", Partitions: 8, Replicas: 3},
-		CSV:    CSV{Delimiter: yes("tab"), Quote: yes("'"), Escape: yes("double"), Encoding: yes("utf-16le"), Header: &no, Comment: yes("none"), Headers: two(2), Skip: two(3), Trailing: &no, Tail: &no},
+		CSV:    CSV{Delimiter: yes("tab"), Quote: yes("'"), Escape: yes("double"), Encoding: yes("utf-16le"), Header: &no, Comment: yes("none"), Headers: two(2), Skip: two(3), Trailing: &no, Padded: &no, LineEnd: yes("crlf"), Tail: &no},
 		Send:   Send{Every: true},
 		Sink: Sink{
 			PartitionBy: []string{"date(time_hour)", "origin"}, Meta: true, Flush: Flush{Size: 1e6, Every: 5 * time.Minute}, Group: "mine",

@@ -18,17 +18,23 @@ type CSV struct {
 	Headers   *int    `help:"How many records name the columns together. Default: found." placeholder:"N" yaml:"headers"`
 	Skip      *int    `help:"How many lines stand before the header. Default: found." placeholder:"N" yaml:"skip"`
 	Trailing  *bool   `help:"A delimiter ends each record, and no cell begins behind it. Default: found." negatable:"" yaml:"trailing"`
+	Padded    *bool   `help:"Spaces may stand before the quote that opens a cell. Default: found." negatable:"" yaml:"padded"`
+	LineEnd   *string `help:"What ends a record: any; lf, with a CR before it or not; or crlf. Other line ends are characters of the cells. Default: found." placeholder:"any|lf|crlf" yaml:"line_end"`
 	Tail      *bool   `help:"What follows the table, remarks or another table, is no row of it. --no-tail: every line is. Default: found." negatable:"" yaml:"tail"`
 }
 
 func (c *CSV) overrides() csv.Overrides {
-	o := csv.Overrides{Encoding: c.Encoding, Header: c.Header, Headers: c.Headers, Skip: c.Skip, Trailing: c.Trailing, Tail: c.Tail}
+	o := csv.Overrides{Encoding: c.Encoding, Header: c.Header, Headers: c.Headers, Skip: c.Skip, Trailing: c.Trailing, Padded: c.Padded, Tail: c.Tail}
 	if c.Delimiter != nil {
 		d := *c.Delimiter
 		if d == `\t` || d == "tab" {
 			d = "\t"
 		}
 		o.Delimiter = &d
+	}
+	if c.LineEnd != nil {
+		end := strings.TrimPrefix(*c.LineEnd, "any")
+		o.LineEnd = &end
 	}
 	o.Quote = oneByte(c.Quote, "none")
 	o.Escape = oneByte(c.Escape, "double")
@@ -59,6 +65,9 @@ func (c *CSV) Validate() error {
 		if n != nil && *n < 0 {
 			return &usageError{"--headers and --skip take a number that is not below 0"}
 		}
+	}
+	if c.LineEnd != nil && !slices.Contains([]string{"any", csv.LF, csv.CRLF}, *c.LineEnd) {
+		return &usageError{"--line-end takes any, lf or crlf, not " + quote(*c.LineEnd)}
 	}
 	if c.Encoding != nil && !slices.Contains(csv.Encodings(), *c.Encoding) {
 		return &usageError{"--encoding takes one of " + strings.Join(csv.Encodings(), ", ") + ", not " + quote(*c.Encoding)}

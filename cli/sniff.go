@@ -170,6 +170,12 @@ func otherText(d csv.Dialect) (out string) {
 	if d.Trailing {
 		out += ", a delimiter ends each record"
 	}
+	if d.Padded {
+		out += ", spaces before quotes"
+	}
+	if d.LineEnd != csv.AnyLineEnd {
+		out += ", records end in " + strings.ToUpper(d.LineEnd)
+	}
 	return out
 }
 

@@ -78,26 +78,18 @@ func choose(text []byte, base Dialect, fixed Overrides, o Options, why *Explanat
 			} else if quote != 0 && bytes.Contains(text, []byte{'\\', quote}) {
 				escapes = append(escapes, '\\')
 			}
+			paddings := []bool{base.Padded}
+			if fixed.Padded == nil && quote != 0 && bytes.Contains(text, []byte{' ', quote}) {
+				paddings = append(paddings, true)
+			}
 			for _, escape := range escapes {
-				c := candidate{d: base, table: table{text: text, o: o}}
-				c.d.Delimiter, c.d.Quote, c.d.Escape = delimiter, quote, escape
-				if c.d.Validate() != nil || !c.read() {
-					continue
-				}
-				if c.loose > 0 && c.width > 1 {
-					c.o.Width = c.width // which tells how quotes are meant that do not pair
-					if !c.read() {
-						c.o.Width = 0
+				for _, padded := range paddings {
+					c := candidate{d: base, table: table{text: text, o: o}}
+					c.d.Delimiter, c.d.Quote, c.d.Escape, c.d.Padded = delimiter, quote, escape, padded
+					if c.tried(fixed) {
+						all = append(all, c)
 					}
 				}
-				if fixed.Comment == nil && c.comment() && !c.read() {
-					c.d.Comment = 0
-				}
-				c.rate()
-				if slices.ContainsFunc(c.lines, func(l line) bool { return isOf(fixed.Known, l.cells) }) {
-					c.score++ // by chance that does not happen
-				}
-				all = append(all, c)
 			}
 		}
 	}
@@ -105,7 +97,7 @@ func choose(text []byte, base Dialect, fixed Overrides, o Options, why *Explanat
 		return best, false
 	}
 	for i := range all {
-		if all[i].halved(all) {
+		if all[i].halved(all) || all[i].worded(all) {
 			all[i].score *= 0.5
 		}
 	}
@@ -118,7 +110,51 @@ func choose(text []byte, base Dialect, fixed Overrides, o Options, why *Explanat
 	for _, c := range all[:min(len(all), shownLines)] {
 		why.Candidates = append(why.Candidates, Candidate{Dialect: c.d, Score: c.score, Width: c.width, Share: c.share, Inside: c.in, Worth: c.worth, Rows: len(c.lines)})
 	}
-	return all[0], true
+	return all[0].withLineEnd(fixed, why.LineEnds), true
+}
+
+// tried cuts the sample by the candidate's dialect and rates it. It says false where
+// that cannot be.
+func (c *candidate) tried(fixed Overrides) bool {
+	if c.d.Padded && c.d.normal() != c.d || c.d.Validate() != nil || !c.read() {
+		return false
+	}
+	if c.loose > 0 && c.width > 1 {
+		c.o.Width = c.width // which tells how quotes are meant that do not pair
+		if !c.read() {
+			c.o.Width = 0
+		}
+	}
+	if fixed.Comment == nil && c.comment() && !c.read() {
+		c.d.Comment = 0
+	}
+	c.rate()
+	if slices.ContainsFunc(c.lines, func(l line) bool { return isOf(fixed.Known, l.cells) }) {
+		c.score++ // by chance that does not happen
+	}
+	return true
+}
+
+// withLineEnd is the candidate with the line end that ends its records, where there
+// are others in the sample that make rows of pieces.
+func (c candidate) withLineEnd(fixed Overrides, n LineEnds) candidate {
+	if fixed.LineEnd != nil || c.width < 2 || c.share == 1 && c.in == 1 {
+		return c
+	}
+	for _, end := range []struct {
+		name   string
+		others bool
+	}{{LF, n.CR > 0 && n.LF+n.CRLF > n.CR}, {CRLF, n.CRLF > n.LF+n.CR && n.LF+n.CR > 0}} {
+		if !end.others {
+			continue
+		}
+		other := candidate{d: c.d, table: table{text: c.text, o: c.o}}
+		other.d.LineEnd = end.name
+		if other.tried(fixed) && other.width == c.width && other.share*other.in > c.share*c.in {
+			c = other
+		}
+	}
+	return c
 }
 
 // read cuts the sample's head into lines, and counts their widths. It says false
@@ -286,7 +322,7 @@ func (c *candidate) rate() {
 	if c.d.Quote == '\'' && quoted == 0 {
 		c.score *= 0.9
 	}
-	if c.d.Escape != 0 {
+	if c.d.Escape != 0 || c.d.Padded {
 		c.score *= 0.999
 	}
 	if len(c.d.Delimiter) > 1 && c.share < 0.8 {
@@ -316,6 +352,28 @@ func (c *candidate) halved(all []candidate) bool {
 	return slices.ContainsFunc(all, func(o candidate) bool {
 		return o.d.Delimiter == twice && o.width > 1 && o.share >= 0.95 &&
 			bytes.Count(c.text, []byte(twice))*10 >= bytes.Count(c.text, []byte(c.d.Delimiter))*4
+	})
+}
+
+// worded says whether the delimiter is the space between words: another parts all
+// rows alike, and stands amid the texts that this one makes.
+func (c *candidate) worded(all []candidate) bool {
+	if c.d.Delimiter != " " {
+		return false
+	}
+	return slices.ContainsFunc(all, func(o candidate) bool {
+		if d := o.d.Delimiter; d == ":" || strings.TrimSpace(d) == "" || o.width < 2 || o.share < 0.95 {
+			return false
+		}
+		cut := 0
+		for _, l := range c.lines {
+			if slices.ContainsFunc(l.cells, func(cell Cell) bool {
+				return !cell.Quoted && classify(cell.Text) == classText && bytes.Contains(cell.Text, []byte(o.d.Delimiter))
+			}) {
+				cut++
+			}
+		}
+		return cut*2 >= len(c.lines)
 	})
 }
 

@@ -42,7 +42,7 @@ func (s *Splitter) cellsOf(dst []Cell, raw []byte, how reading) []Cell {
 	for p := 0; ; {
 		var c Cell
 		switch {
-		case s.d.Quote != 0 && p < len(raw) && raw[p] == s.d.Quote:
+		case s.opens(raw[p:]):
 			c, p = s.cellWithQuote(raw, p, how)
 		case s.d.Quote == 0 && s.d.Escape != 0:
 			c.Text, p = s.escapedCell(raw, p)
@@ -61,16 +61,35 @@ func (s *Splitter) cellsOf(dst []Cell, raw []byte, how reading) []Cell {
 	}
 }
 
-// cellWithQuote reads a cell that begins with a quote at p. next is the index of
+// padding is how many spaces a cell may begin with before its quote.
+func (s *Splitter) padding(text []byte) (n int) {
+	if s.d.Padded {
+		for n < len(text) && text[n] == ' ' {
+			n++
+		}
+	}
+	return n
+}
+
+// opens says whether a cell begins with a quote.
+func (s *Splitter) opens(text []byte) bool {
+	if s.d.Quote == 0 {
+		return false
+	}
+	n := s.padding(text)
+	return n < len(text) && text[n] == s.d.Quote
+}
+
+// cellWithQuote reads a cell at p that begins with a quote. next is the index of
 // the delimiter behind it, or the end of the record.
 func (s *Splitter) cellWithQuote(raw []byte, p int, how reading) (c Cell, next int) {
-	at := len(s.unescaped)
-	if text, next, ok := s.quotedCell(raw, p+1, false); ok {
+	at, q := len(s.unescaped), p+s.padding(raw[p:])
+	if text, next, ok := s.quotedCell(raw, q+1, false); ok {
 		return Cell{Text: text, Quoted: true}, next
 	}
 	s.unescaped = s.unescaped[:at]
 	if how == lenient {
-		if text, next, ok := s.quotedCell(raw, p+1, true); ok {
+		if text, next, ok := s.quotedCell(raw, q+1, true); ok {
 			return Cell{Text: text, Quoted: true}, next
 		}
 		s.unescaped = s.unescaped[:at]
@@ -219,7 +238,7 @@ func (s *Splitter) AppendRFC4180(dst []byte) []byte {
 	if s.row.plain {
 		return append(dst, raw...)
 	}
-	if !s.wide && s.d.Escape == 0 && bytes.IndexByte(raw, '"') < 0 && bytes.IndexByte(raw, s.d.Quote) < 0 &&
+	if !s.wide && s.d.Escape == 0 && s.ends == AnyLineEnd && bytes.IndexByte(raw, '"') < 0 && bytes.IndexByte(raw, s.d.Quote) < 0 &&
 		(s.delim == ',' || bytes.IndexByte(raw, ',') < 0) {
 		at := len(dst)
 		dst = append(dst, raw...)

@@ -52,7 +52,16 @@ type Dialect struct {
 	Headers   int    // records that name them together, joined with spaces; 0 means 1
 	Skip      int    // lines before the header
 	Trailing  bool   // a delimiter ends each record: no cell begins behind it
+	Padded    bool   // spaces may stand before the quote that opens a cell
+	LineEnd   string // that ends a record: AnyLineEnd, LF or CRLF. Other line ends are characters of the cells
 }
+
+// The values of Dialect.LineEnd.
+const (
+	AnyLineEnd = ""     // LF, CRLF and CR, mixed
+	LF         = "lf"   // LF, with a CR before it or not; a CR alone is a character
+	CRLF       = "crlf" // an LF alone and a CR alone are characters
+)
 
 // Standard is the dialect of RFC 4180: comma, double quote, UTF-8.
 func Standard() Dialect { return Dialect{Delimiter: ",", Quote: '"', Encoding: UTF8} }
@@ -74,6 +83,7 @@ func (d Dialect) normal() Dialect {
 	if d.Escape == d.Quote {
 		d.Escape = 0
 	}
+	d.Padded = d.Padded && d.Quote != 0 && d.Delimiter[0] != ' '
 	return d
 }
 
@@ -103,6 +113,9 @@ func (d Dialect) Validate() error {
 	if !slices.Contains(Encodings(), d.Encoding) {
 		fault("unknown encoding %q: want one of %s", d.Encoding, strings.Join(Encodings(), ", "))
 	}
+	if !slices.Contains([]string{AnyLineEnd, LF, CRLF}, d.LineEnd) {
+		fault("line end %q: want %s, %s, or nothing for any", d.LineEnd, LF, CRLF)
+	}
 	if d.Skip < 0 {
 		fault("skip %d: want a number of lines", d.Skip)
 	}
@@ -123,6 +136,8 @@ type dialectJSON struct {
 	Headers   int    `json:"headers,omitempty"`
 	Skip      int    `json:"skip,omitempty"`
 	Trailing  bool   `json:"trailing,omitempty"`
+	Padded    bool   `json:"padded,omitempty"`
+	LineEnd   string `json:"line_end,omitempty"`
 }
 
 // MarshalJSON writes single characters as strings of one character, and leaves
@@ -136,7 +151,7 @@ func (d Dialect) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(dialectJSON{
 		Delimiter: d.Delimiter, Quote: text(d.Quote), Escape: text(d.Escape), Comment: text(d.Comment),
-		Encoding: d.Encoding, Header: d.Header, Headers: d.Headers, Skip: d.Skip, Trailing: d.Trailing,
+		Encoding: d.Encoding, Header: d.Header, Headers: d.Headers, Skip: d.Skip, Trailing: d.Trailing, Padded: d.Padded, LineEnd: d.LineEnd,
 	})
 }
 
@@ -146,7 +161,7 @@ func (d *Dialect) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return fmt.Errorf("read csv dialect: %w", err)
 	}
-	*d = Dialect{Delimiter: j.Delimiter, Encoding: j.Encoding, Header: j.Header, Headers: j.Headers, Skip: j.Skip, Trailing: j.Trailing}
+	*d = Dialect{Delimiter: j.Delimiter, Encoding: j.Encoding, Header: j.Header, Headers: j.Headers, Skip: j.Skip, Trailing: j.Trailing, Padded: j.Padded, LineEnd: j.LineEnd}
 	for _, f := range []struct {
 		name, text string
 		to         *byte

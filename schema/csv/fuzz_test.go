@@ -22,11 +22,18 @@ var dialects = []csv.Dialect{
 	{Delimiter: "||", Escape: '\\'},
 	{Delimiter: ",", Quote: '"', Trailing: true},
 	{Delimiter: " ", Quote: '"'},
+	{Delimiter: ",", Quote: '"', Padded: true},
+	{Delimiter: "||", Quote: '\'', Escape: '\\', Padded: true},
+	{Delimiter: ",", Quote: '"', LineEnd: csv.CRLF, Comment: '#'},
+	{Delimiter: ";", Quote: '"', LineEnd: csv.LF},
+	{Delimiter: "||", Quote: '"', LineEnd: csv.CRLF, Padded: true},
+	{Delimiter: ",", Quote: '"', LineEnd: csv.LF, Trailing: true},
 }
 
 func FuzzSplitter(f *testing.F) {
 	for _, text := range []string{
 		"a,b\n1,2\n", "a,\"b\nc\"\r\nd,e", "\ufeffa\r\rb\n\n\"\"\n", "a,\"b\nc,d\ne", "x\"y,\"z\"w,\"\"\"\"\n",
+		"a,   \"b,c\" \r\n  \"d\"e,\"\n\",\r\r\n\nf",
 		"\"\\\"a\\\\\",\\N\n#c\n'a''b'\t'\n'", "a|||\"b||c\"||\n", "\xff,\xc3\n\xe2\x82", "NA,\"NA\",\"\",\n", "a\",\"\na\",\"\na\",\"\n",
 	} {
 		for i := range dialects {

@@ -70,6 +70,12 @@ func TestOpenData(t *testing.T) {
 		{"quotes in quotes", "a;b\n" + repeat(9, "%[1]d;\"say \"hi; you\" to me\"\n"), ";", "a|b", 9, `1,"say ""hi; you"" to me"`, ""},
 		{"inches", "size,n\n" + repeat(9, "5\" pipe,%[1]d\n"), ",", "size|n", 9, `"5"" pipe",1`, ""},
 		{"spaces behind delimiters", "a, b, c\n" + repeat(9, "%[1]d, \"x, y\", z\n"), ", ", "a|b|c", 9, `1,"x, y",z`, ""},
+		{"spaces before quotes", "a,   b,  c\n" + repeat(9, "%[1]d,   \"x, y\",  \"z\"\n"), ",+padded", "a|   b|  c", 9, `1,"x, y",z`, ""},
+		{"spaces around quotes", "a ,b ,c\n" + repeat(9, "%[1]d ,  \"x, \"\"y\" , 2\n"), ",+padded", "a |b |c", 9, `1 ,"x, ""y", 2`, ""},
+		{"line breaks without quotes", "a,b,c\r\n" + repeat(9, "%[1]d,x,y\r\n") + "10,one\ntwo,z\r\n11,a\rb,c\r\n", ",+crlf", "a|b|c", 11, "1,x,y", ""},
+		{"carriage returns amid cells", "a,b,c\n" + repeat(9, "%[1]d,x,y\n") + "10,one\rtwo,z\n", ",+lf", "a|b|c", 10, "1,x,y", ""},
+		{"as many words in each text", "n,text\n" + repeat(9, "A%[1]d,the quick brown fox jumps over\n"), ",", "n|text", 9, "A1,the quick brown fox jumps over", ""},
+		{"as many words in all cells", "full name;home town\n" + repeat(9, "Ann B C D E F;New York City of M N %[1]d\n"), ";", "full name|home town", 9, "Ann B C D E F,New York City of M N 1", ""},
 		{"backslashes", "a,b\n" + repeat(9, "%[1]d,\"say \\\"hi, you\\\"\"\n"), ",\\", "a|b", 9, `1,"say ""hi, you"""`, ""},
 		{"apostrophes as quotes", "a,b\n" + repeat(9, "%[1]d,'x, y'\n"), ",'", "a|b", 9, `1,"x, y"`, ""},
 		{"apostrophes", "a,b\n" + repeat(9, "%[1]d,'tis fine\n"), ",", "a|b", 9, `1,'tis fine`, ""},
@@ -123,6 +129,12 @@ func TestOpenData(t *testing.T) {
 			}
 			if d.Trailing {
 				dialect += "+trailing"
+			}
+			if d.Padded {
+				dialect += "+padded"
+			}
+			if d.LineEnd != csv.AnyLineEnd {
+				dialect += "+" + d.LineEnd
 			}
 			columns := "-"
 			if d.Header {

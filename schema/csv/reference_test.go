@@ -79,14 +79,27 @@ func (f reference) lineEndAt(i int) int { // length of the line end at i
 	switch {
 	case i >= len(f.text):
 		return 0
+	case f.text[i] == '\n' && f.d.LineEnd == csv.CRLF:
+		return 0
 	case f.text[i] == '\n':
 		return 1
 	case f.text[i] != '\r':
 		return 0
 	case i+1 < len(f.text) && f.text[i+1] == '\n':
 		return 2
+	case f.d.LineEnd != csv.AnyLineEnd:
+		return 0
 	}
 	return 1
+}
+
+// endsIn says whether a line ends at i of a part of the text. It is not known of a
+// CR that is the part's last byte, unless that is the text's.
+func (f reference) endsIn(view []byte, i int, atEnd bool) (ends, known bool) {
+	part := f
+	part.text = view
+	n := part.lineEndAt(i)
+	return n > 0, atEnd || view[i] != '\r' || i+1 < len(view)
 }
 
 func (f reference) lineEnd(i int) int {
@@ -105,9 +118,12 @@ type outcome struct {
 	spanned bool // a quoted cell has a line break
 }
 
-// opensAt says whether a quoted cell begins at i.
-func (f reference) opensAt(view []byte, i int) bool {
-	return f.d.Quote != 0 && i < len(view) && view[i] == f.d.Quote
+// opensAt says whether a cell at i is quoted, and where its text begins.
+func (f reference) opensAt(view []byte, i int) (int, bool) {
+	for f.d.Padded && i < len(view) && view[i] == ' ' {
+		i++
+	}
+	return i + 1, f.d.Quote != 0 && i < len(view) && view[i] == f.d.Quote
 }
 
 // behind says what is behind a quote that may close a cell: "end", "fault", or
@@ -122,8 +138,12 @@ func (f reference) behind(view []byte, i int, atEnd bool) string {
 			return "end"
 		case !atEnd && bytes.HasPrefix(f.delim, rest):
 			return "unknown"
-		case rest[0] == '\n' || rest[0] == '\r':
+		}
+		switch ends, known := f.endsIn(view, i, atEnd); {
+		case ends:
 			return "end"
+		case !known:
+			return "unknown"
 		case rest[0] != ' ':
 			return "fault"
 		}
@@ -135,8 +155,8 @@ func (f reference) behind(view []byte, i int, atEnd bool) string {
 func (f reference) strict(view []byte, atEnd bool) (o outcome) {
 	i, cell := 0, true
 	for {
-		if cell && f.opensAt(view, i) {
-			i++
+		if from, opens := f.opensAt(view, i); cell && opens {
+			i = from
 			for closed := false; !closed; {
 				switch {
 				case i >= len(view):
@@ -165,7 +185,8 @@ func (f reference) strict(view []byte, atEnd bool) (o outcome) {
 					i++
 					closed = true
 				default:
-					o.spanned = o.spanned || view[i] == '\n' || view[i] == '\r'
+					ends, _ := f.endsIn(view, i, atEnd)
+					o.spanned = o.spanned || ends
 					i++
 				}
 			}
@@ -173,15 +194,15 @@ func (f reference) strict(view []byte, atEnd bool) (o outcome) {
 			continue
 		}
 		// A delimiter of several bytes is looked for in whole lines only.
-		if len(f.delim) > 1 && !atEnd && !bytes.ContainsAny(view[i:], "\r\n") {
+		if part := (reference{text: view, d: f.d}); len(f.delim) > 1 && !atEnd && part.lineEnd(i) == len(view) {
 			return o
 		}
-		switch {
-		case i >= len(view):
+		if i >= len(view) {
 			o.end, o.whole = i, atEnd
 			return o
-		case view[i] == '\n' || view[i] == '\r':
-			o.end, o.whole = i, atEnd || view[i] == '\n' || i+1 < len(view)
+		}
+		if ends, known := f.endsIn(view, i, atEnd); ends {
+			o.end, o.whole = i, known
 			return o
 		}
 		cell = bytes.HasPrefix(view[i:], f.delim)
@@ -199,9 +220,9 @@ func (f reference) cell(raw []byte, i int, how string) (text string, quoted bool
 	if how == "lenient" {
 		ways = append(ways, how)
 	}
-	if f.opensAt(raw, i) {
+	if from, opens := f.opensAt(raw, i); opens {
 		for _, way := range ways {
-			if text, next, ok := f.quotedCell(raw, i+1, way == "lenient"); ok {
+			if text, next, ok := f.quotedCell(raw, from, way == "lenient"); ok {
 				return text, true, next
 			}
 		}
@@ -290,8 +311,7 @@ func (f reference) cells(raw []byte, how string) (cells []string) {
 func (f reference) lenient(window []byte, atEnd bool) (end int, known bool) {
 	cell := true
 	for i := 0; ; {
-		if cell && f.opensAt(window, i) {
-			run := i + 1
+		if run, opens := f.opensAt(window, i); cell && opens {
 			for j := run; j < len(window); j++ {
 				c, two := window[j], j+1 < len(window) && window[j+1] == f.d.Quote
 				if f.d.Escape != 0 && c == f.d.Escape {
@@ -326,7 +346,8 @@ func (f reference) lenient(window []byte, atEnd bool) (end int, known bool) {
 			i += len(f.delim)
 			cell = true
 			continue
-		case window[i] == '\n' || window[i] == '\r':
+		}
+		if ends, _ := f.endsIn(window, i, true); ends {
 			return i, i+1 < len(window) || atEnd
 		}
 		i++
@@ -418,7 +439,7 @@ func (f reference) row(p int, outside bool) (r result, end int) {
 	}
 	width := f.o.Width
 	fits := func(raw []byte, how string) bool { return width > 0 && len(f.cells(raw, how)) == width }
-	firstKnown := p+len(first) < limit-1 || atEnd || p+len(first) == limit-1 && f.text[limit-1] == '\n'
+	firstKnown := p+len(first) < limit-1 || atEnd || p+len(first) == limit-1 && f.text[limit-1] == '\n' && f.d.LineEnd != csv.CRLF
 	o := f.strict(view, atEnd)
 	switch {
 	case o.whole && o.end > f.o.MaxRecord, !o.whole && !o.quoted:
@@ -484,7 +505,7 @@ func checkSplit(t fataler, text []byte, d csv.Dialect, o csv.Options, cut int) {
 		i := cut % (len(rows) - 1)
 		at := rows[i]
 		from := o
-		from.Offset, from.Line, from.Header = at.To, rows[i+1].Line-gapLines(text[at.To:rows[i+1].From]), at.Header
+		from.Offset, from.Line, from.Header = at.To, rows[i+1].Line-gapLines(text[at.To:rows[i+1].From], d), at.Header
 		rest, _ := split(t, bytes.NewReader(text[at.To:]), d, from)
 		if len(rest) > 0 {
 			rest[0].Gap = rows[i+1].Gap
@@ -532,7 +553,7 @@ func checkSplit(t fataler, text []byte, d csv.Dialect, o csv.Options, cut int) {
 		if diff := cmp.Diff(r.Cells, texts); diff != "" {
 			t.Fatalf("record %q of row %q by %+v: -cells +record\n%s", r.Record, r.Raw, d, diff)
 		}
-		if bytes.ContainsAny([]byte(r.Raw), `"'\`) || d.Delimiter != "," || d.Trailing {
+		if bytes.ContainsAny([]byte(r.Raw), `"'\`) || d.Delimiter != "," || d.Trailing || d.LineEnd != csv.AnyLineEnd {
 			continue
 		}
 		if r.Record != r.Raw {
@@ -541,8 +562,8 @@ func checkSplit(t fataler, text []byte, d csv.Dialect, o csv.Options, cut int) {
 	}
 }
 
-func gapLines(gap []byte) (n int64) {
-	f := reference{text: gap}
+func gapLines(gap []byte, d csv.Dialect) (n int64) {
+	f := reference{text: gap, d: d}
 	for i := 0; i < len(gap); {
 		l := f.lineEndAt(i)
 		if l > 0 {
@@ -564,7 +585,13 @@ func checkCoverage(t fataler, text []byte, rows []result, d csv.Dialect, o csv.O
 			g = bytes.TrimPrefix(g, []byte("\ufeff"))
 		}
 		for len(g) > 0 {
-			i := bytes.IndexAny(g, "\r\n")
+			f := reference{text: g, d: d}
+			i, n := f.lineEnd(0), 0
+			if i == len(g) {
+				i = -1
+			} else {
+				n = f.lineEndAt(i)
+			}
 			if o.Columns != nil || o.Known != nil { // a header, which the reference has compared
 				return
 			}
@@ -574,10 +601,7 @@ func checkCoverage(t fataler, text []byte, rows []result, d csv.Dialect, o csv.O
 			if i < 0 {
 				return
 			}
-			g = g[i+1:]
-			if o.Width == 1 && len(g) > 0 && g[0] == '\n' {
-				g = g[1:]
-			}
+			g = g[i+n:]
 		}
 	}
 	for _, r := range rows {

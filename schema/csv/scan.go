@@ -24,6 +24,7 @@ type scanner struct {
 	// spanned says that a quoted cell had a line break.
 	spanned bool
 	jumped  bool
+	ends    string // Dialect.LineEnd
 	found   marks
 	front   frontier
 }
@@ -83,9 +84,22 @@ func (c *scanner) shift(by int) {
 	}
 }
 
-// lineEnd finds the first LF or CR at or behind p, len(view) where there is none.
+// lineEnd finds the first line end at or behind p, len(view) where there is none.
 func (c *scanner) lineEnd(view []byte, p int) int {
-	return min(c.found.lf.next(view, '\n', p), c.found.cr.next(view, '\r', p))
+	if c.ends == AnyLineEnd {
+		return min(c.found.lf.next(view, '\n', p), c.found.cr.next(view, '\r', p))
+	}
+	for from := p; ; p++ {
+		p = c.found.lf.next(view, '\n', p)
+		switch {
+		case p == len(view):
+			return p
+		case p > from && view[p-1] == '\r':
+			return p - 1
+		case c.ends == LF:
+			return p
+		}
+	}
 }
 
 // scan goes on reading the record, and gives the index of its line end. view is
@@ -105,7 +119,7 @@ func (s *Splitter) scan(view []byte, atEnd bool) (end int, f finding) {
 				return 0, more
 			}
 			p = s.p
-			if p < len(view) && view[p] == '\n' { // many records end in a quoted cell
+			if p < len(view) && view[p] == '\n' && s.ends != CRLF { // many records end in a quoted cell
 				return p, whole
 			}
 			continue
@@ -127,12 +141,23 @@ func (s *Splitter) scan(view []byte, atEnd bool) (end int, f finding) {
 			return nl, whole
 		}
 		p = q + 1
-		if q == s.from || s.wide || view[q-1] == s.delim {
+		switch {
+		case q == s.from || s.wide || view[q-1] == s.delim:
 			s.p, s.quoted = p, true
-		} else {
+		case s.d.Padded && view[q-1] == ' ' && s.padded(view, q):
+			s.p, s.quoted = p, true
+		default:
 			s.loose = true
 		}
 	}
+}
+
+// padded says whether a cell begins with the spaces before q.
+func (s *Splitter) padded(view []byte, q int) bool {
+	for q > s.from && view[q-1] == ' ' {
+		q--
+	}
+	return q == s.from || view[q-1] == s.delim
 }
 
 // openingWide finds the quote that opens a cell between p and the line end at
@@ -141,12 +166,13 @@ func (s *Splitter) scan(view []byte, atEnd bool) (end int, f finding) {
 func (s *Splitter) openingWide(view []byte, p, nl int, atEnd bool) (q, at int) {
 	for {
 		if s.cell {
-			if p == len(view) {
-				return len(view), p
+			q := p + s.padding(view[p:])
+			if q == len(view) {
+				return q, p
 			}
-			if view[p] == s.d.Quote {
+			if view[q] == s.d.Quote {
 				s.cell = false
-				return p, p
+				return q, p
 			}
 		}
 		// Only whole lines: half a delimiter may be at the end of the view.
@@ -227,7 +253,7 @@ func (s *Splitter) scanQuoted(view []byte, atEnd bool) finding {
 				s.p = k + 3 // the next cell is quoted, too
 				continue
 			}
-		} else if c != '\n' && c != '\r' {
+		} else if c != '\n' && c != '\r' || s.ends != AnyLineEnd {
 			switch s.closes(view, k+1, atEnd) {
 			case more:
 				s.p = k
@@ -259,14 +285,18 @@ func (s *Splitter) closes(view []byte, p int, atEnd bool) finding {
 				return more
 			}
 		}
-		switch rest[0] {
-		case '\n', '\r':
-			return whole
-		case ' ':
+		if rest[0] == ' ' {
 			p++
-		default:
-			return fault
+			continue
 		}
+		n, known := s.lineEndLen(rest, atEnd)
+		switch {
+		case n > 0: // what is behind a CR does not matter
+			return whole
+		case !known:
+			return more
+		}
+		return fault
 	}
 }
 
@@ -286,6 +316,46 @@ func (s *Splitter) frontier(view []byte, found finding) frontier {
 		f.end = s.lineEnd(view, f.p)
 	}
 	return f
+}
+
+// lineEndLen is the length of the line end that b begins with, 0 where it begins
+// with none. It is not known while the byte behind a CR is not.
+func (c *scanner) lineEndLen(b []byte, atEnd bool) (n int, known bool) {
+	alone := c.ends == AnyLineEnd
+	switch {
+	case b[0] == '\n':
+		if c.ends == CRLF {
+			return 0, true
+		}
+		return 1, true
+	case b[0] != '\r':
+		return 0, true
+	case len(b) > 1 && b[1] == '\n':
+		return 2, true
+	case !alone:
+		return 0, len(b) > 1 || atEnd
+	}
+	return 1, len(b) > 1 || atEnd
+}
+
+// indexLineEnd finds the first line end, -1 where there is none. It looks at
+// little more than the bytes before it.
+func (c *scanner) indexLineEnd(b []byte) int {
+	if c.ends == AnyLineEnd {
+		return indexLineEnd(b)
+	}
+	for at := 0; ; {
+		n := bytes.IndexByte(b[at:], '\n')
+		switch {
+		case n < 0:
+			return -1
+		case at+n > 0 && b[at+n-1] == '\r':
+			return at + n - 1
+		case c.ends == LF:
+			return at + n
+		}
+		at += n + 1
+	}
 }
 
 // indexLineEnd finds the first LF or CR, -1 where there is none. It looks at

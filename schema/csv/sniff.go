@@ -47,6 +47,8 @@ type Overrides struct {
 	Headers   *int // records that name the columns
 	Skip      *int // lines before the header
 	Trailing  *bool
+	Padded    *bool
+	LineEnd   *string
 	Tail      *bool // false: every line behind the header is the table's
 	// Known are headers that other objects of the feed have: a record of the same
 	// cells is a header, whatever speaks against it.
@@ -107,30 +109,23 @@ const given = "given"
 
 // apply puts what is fixed into d.
 func (f Overrides) apply(d Dialect) Dialect {
-	set := func(to *byte, from *byte) {
-		if from != nil {
-			*to = *from
-		}
-	}
-	set(&d.Quote, f.Quote)
-	set(&d.Escape, f.Escape)
-	set(&d.Comment, f.Comment)
-	if f.Delimiter != nil {
-		d.Delimiter = *f.Delimiter
-	}
-	if f.Header != nil {
-		d.Header = *f.Header
-	}
-	if f.Headers != nil {
-		d.Headers = *f.Headers
-	}
-	if f.Skip != nil {
-		d.Skip = *f.Skip
-	}
-	if f.Trailing != nil {
-		d.Trailing = *f.Trailing
-	}
+	fix(&d.Delimiter, f.Delimiter)
+	fix(&d.Quote, f.Quote)
+	fix(&d.Escape, f.Escape)
+	fix(&d.Comment, f.Comment)
+	fix(&d.Header, f.Header)
+	fix(&d.Headers, f.Headers)
+	fix(&d.Skip, f.Skip)
+	fix(&d.Trailing, f.Trailing)
+	fix(&d.Padded, f.Padded)
+	fix(&d.LineEnd, f.LineEnd)
 	return d
+}
+
+func fix[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
 }
 
 // skipLines gives the offset behind a BOM and n lines, and its line.

@@ -165,7 +165,8 @@ func newSplitter(d Dialect, o Options) *Splitter {
 	s.fail = s.d.Validate()
 	s.delim, s.delims = s.d.Delimiter[0], []byte(s.d.Delimiter)
 	s.wide = len(s.d.Delimiter) > 1
-	s.verbose = s.d.Delimiter != "," || s.d.Quote != '"'
+	s.verbose = s.d.Delimiter != "," || s.d.Quote != '"' || s.d.Padded || s.d.LineEnd != AnyLineEnd
+	s.ends = s.d.LineEnd
 	if s.line <= 0 {
 		s.line = 1
 	}
@@ -212,12 +213,15 @@ func (s *Splitter) Next() (*Row, error) {
 		outside := s.tail.To > 0 && s.tail.holds(s.base+int64(s.pos))
 		switch c := s.buf[s.pos]; {
 		case c == '\n' || c == '\r':
-			n, ok := s.lineEndLen(s.pos)
-			if !ok {
+			n, known := s.lineEndLen(s.buf[s.pos:], s.eof && !s.hold)
+			if !known {
 				if !s.fill() {
 					return nil, s.stop()
 				}
 				continue
+			}
+			if n == 0 {
+				break // a character
 			}
 			if s.width == 1 && !outside {
 				s.scanner.start(s.pos)
@@ -226,9 +230,12 @@ func (s *Splitter) Next() (*Row, error) {
 			s.pos += n
 			s.line++
 			s.gap = true
+			continue
+		}
+		switch {
 		case outside:
 			return s.outsideLine()
-		case c == s.d.Comment && c != 0:
+		case s.buf[s.pos] == s.d.Comment && s.d.Comment != 0:
 			if !s.passComment() {
 				return nil, s.stop()
 			}
@@ -349,7 +356,7 @@ func (s *Splitter) count(raw []byte, how reading) int {
 // firstLine is the line at pos. It says false where the view does not hold its
 // line end.
 func (s *Splitter) firstLine(view []byte, atEnd bool) (_ []byte, ok bool) {
-	n := indexLineEnd(view[s.pos:])
+	n := s.indexLineEnd(view[s.pos:])
 	switch {
 	case n < 0:
 		return view[s.pos:], atEnd
@@ -370,12 +377,12 @@ func (s *Splitter) emitLine(line []byte, how reading) *Row {
 // It is not known where the window has no line end behind the record.
 func (s *Splitter) lenientEnd(window []byte, atEnd bool) (end int, known bool) {
 	for p := 0; ; {
-		if p < len(window) && window[p] == s.d.Quote {
-			if k, ok := s.lenientClose(window, p+1); ok {
+		if q := p + s.padding(window[p:]); q < len(window) && window[q] == s.d.Quote {
+			if k, ok := s.lenientClose(window, q+1); ok {
 				p = k
 			}
 		}
-		nl := indexLineEnd(window[p:])
+		nl := s.indexLineEnd(window[p:])
 		n := bytes.Index(window[p:], s.delims)
 		switch {
 		case n >= 0 && (nl < 0 || n < nl):
@@ -439,7 +446,7 @@ func (s *Splitter) emit(end, next int, how reading) *Row {
 	r.Line, r.Gap, r.Breaks, r.Header = s.line, s.gap, 0, s.heads.present
 	r.Rule, r.Message = "", ""
 	r.plain, r.reading = !s.loose && !s.escape && !s.verbose, how
-	if s.spanned {
+	if s.spanned || s.ends != AnyLineEnd {
 		r.Breaks = countBreaks(r.Raw)
 		s.line += int64(r.Breaks)
 	}
@@ -489,7 +496,7 @@ func (s *Splitter) rejectLine(view []byte, found finding, rule string) (*Row, er
 		r.Message = "it belongs to another table behind the first"
 	}
 	s.gap = true
-	n := indexLineEnd(view[s.pos:])
+	n := s.indexLineEnd(view[s.pos:])
 	switch {
 	case n > s.max || n < 0 && len(view)-s.pos > s.max:
 		r.Rule, r.Message = TooLong, s.tooLong
@@ -508,7 +515,7 @@ func (s *Splitter) rejectLine(view []byte, found finding, rule string) (*Row, er
 	default:
 		end := s.pos + n
 		r.Raw = view[s.pos:end:end]
-		n, _ := s.lineEndLen(end)
+		n, _ := s.lineEndLen(view[end:], s.eof && !s.hold)
 		r.To = s.base + int64(end+n)
 		s.advance(end, end+n)
 	}
@@ -535,9 +542,9 @@ func (s *Splitter) passComment() bool {
 func (s *Splitter) passLine(keep int) (end, next int, ok bool) {
 	from := s.pos + keep
 	for {
-		n := indexLineEnd(s.buf[from:])
+		n := s.indexLineEnd(s.buf[from:])
 		if n >= 0 {
-			if length, ok := s.lineEndLen(from + n); ok {
+			if length, ok := s.lineEndLen(s.buf[from+n:], s.eof && !s.hold); ok {
 				return from + n, from + n + length, true
 			}
 		}
@@ -549,8 +556,11 @@ func (s *Splitter) passLine(keep int) (end, next int, ok bool) {
 		}
 		// Drop what is known to be the line, but for a CR at the end.
 		drop := len(s.buf) - from
-		if n >= 0 {
+		switch {
+		case n >= 0:
 			drop = n
+		case drop > 0 && s.buf[len(s.buf)-1] == '\r':
+			drop--
 		}
 		s.base += int64(drop)
 		s.buf = append(s.buf[:from], s.buf[from+drop:]...)
@@ -561,21 +571,6 @@ func (s *Splitter) passLine(keep int) (end, next int, ok bool) {
 		from -= at - s.pos
 		s.read()
 	}
-}
-
-// lineEndLen is the length of the line end at i. It is not known when a CR is
-// the last byte read so far.
-func (s *Splitter) lineEndLen(i int) (n int, ok bool) {
-	switch {
-	case s.buf[i] == '\n':
-		return 1, true
-	case i+1 < len(s.buf):
-		if s.buf[i+1] == '\n' {
-			return 2, true
-		}
-		return 1, true
-	}
-	return 1, s.eof && !s.hold
 }
 
 // stop gives the error with which the stream ends here.
