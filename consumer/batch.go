@@ -3,6 +3,7 @@ package consumer
 import (
 	"slices"
 
+	"lakefeed/consumer/transform"
 	"lakefeed/schema"
 	"lakefeed/schema/wire"
 	"lakefeed/sink"
@@ -20,6 +21,7 @@ type column struct {
 	quoted    []int // rows of an undecided column whose cell is a null token in quotes
 	nulled    int64 // quoted empty cells that a typed column took for null
 
+	hidden   bool          // no cell of it may be shown
 	nulls    *schema.Nulls // nil for the usual tokens
 	onType   schema.Policy
 	onNull   schema.Policy
@@ -34,8 +36,10 @@ type column struct {
 // batch holds what one topic partition has had since its last commit, as typed
 // columns. Its memory is kept from batch to batch.
 type batch struct {
-	schema   *schema.Schema // what the columns are typed by; nil for a table without one
-	contract *schema.Contract
+	schema   *schema.Schema // of the feed: what the columns are typed by; nil for a table without one
+	table    *schema.Schema // that it is a part of
+	recipe   *recipe
+	contract *schema.Contract // the recipe's
 	columns  []*column
 	byName   map[string]*column
 	layouts  layouts
@@ -50,14 +54,16 @@ type batch struct {
 	unfit      sink.IDs // identities of the quarantined rows
 	deviations []schema.Deviation
 	meta       *metaColumns // nil without --meta
+	places     places
 }
 
-// reset empties the batch for rows typed by s, under a contract that may be nil.
-func (b *batch) reset(s *schema.Schema, c *schema.Contract) {
+// reset empties the batch for rows of a table, to be typed and made by a recipe.
+func (b *batch) reset(table *schema.Schema, r *recipe) {
 	if b.byName == nil {
 		b.byName = map[string]*column{}
 	}
-	b.schema, b.contract = s, c
+	b.schema, b.table, b.recipe, b.contract = table.Feed(), table, r, r.contract
+	b.places.reset(len(r.steps) > 0)
 	b.layouts.reset()
 	b.deviations = nil
 	b.rows, b.bytes, b.rescues = 0, 0, 0
@@ -86,6 +92,7 @@ func (b *batch) prepare(c *column) {
 	c.evidence, c.misfits = schema.Evidence{}, schema.Evidence{}
 	c.nulled, c.unfit = 0, 0
 
+	c.hidden = b.contract.Hidden(c.name)
 	c.nulls = b.contract.NullTokens(c.name)
 	c.onType, c.onNull = b.contract.TypeChange(c.name), b.contract.Null(c.name)
 	c.strict = outright(c.onType) || outright(c.onNull)
@@ -155,6 +162,9 @@ func (b *batch) aside(a aside, text []byte, quoted bool, at func() schema.Witnes
 	if a.nulls.Declared(text, quoted) {
 		return
 	}
+	if a.hidden {
+		text = nil
+	}
 	b.rescued.Add(b.rows, a.name, text)
 	b.rescues++
 	b.deviate(schema.Deviation{Kind: schema.NewColumn, Column: a.name, Policy: schema.PolicyRescue}, text, at)
@@ -210,6 +220,9 @@ func (b *batch) refuse(l *layout, cells []wire.Cell, at func() schema.Witness) *
 		default:
 			continue
 		}
+		if c.hidden {
+			text = nil
+		}
 		d.First = witness(text, at)
 		return &d
 	}
@@ -242,7 +255,7 @@ func (b *batch) null(c *column, text []byte) {
 		c.evidence.Cells++
 		c.evidence.Nulls++
 	}
-	if c.keepNull && len(text) > 0 {
+	if c.keepNull && len(text) > 0 && !c.hidden {
 		b.rescued.Add(b.rows, c.name, text)
 		b.rescues++
 	}
@@ -299,8 +312,9 @@ func (c *column) used() bool { return len(c.spellings) > 0 || c.values.Len() > 0
 // were and fit now are values. It is not whole when another writer's version has
 // left a column out, or has a type that keeps rows out: then the batch has to be taken
 // again, typed from the start.
-func (b *batch) decide(s *schema.Schema) (whole bool) {
-	b.schema = s
+func (b *batch) decide(table *schema.Schema) (whole bool) {
+	s := table.Feed()
+	b.schema, b.table = s, table
 	whole = true
 	var late []misfit
 	grown := map[string]*column{}
@@ -416,9 +430,9 @@ func (c *column) decide(t schema.Type) (late []misfit, nulls bool) {
 	return late, nulls
 }
 
-// records gives the batch to the sink: the columns of the schema that have a
-// type, in its order.
-func (b *batch) records() *sink.Records {
+// records gives the batch to the sink: the columns of the table that have a type, in
+// its order. made is what the recipe's steps have made of it, nil without.
+func (b *batch) records(made *transform.Result) *sink.Records {
 	for i := range b.quarantine {
 		b.quarantine[i].SchemaVersion = sink.Unknown
 		if b.schema != nil {
@@ -426,11 +440,17 @@ func (b *batch) records() *sink.Records {
 		}
 	}
 	r := &sink.Records{
-		Schema: b.schema, Rows: b.rows, IDs: sink.IDs{Stream: b.streams, Row: b.numbers},
+		Schema: b.table, Rows: b.rows, IDs: sink.IDs{Stream: b.streams, Row: b.numbers},
 		Rescued: &b.rescued, Rescues: b.rescues, Quarantine: b.quarantine, QuarantineIDs: b.unfit,
 	}
-	if b.schema != nil {
-		for _, f := range b.schema.Fields {
+	switch {
+	case made != nil:
+		r.Columns, r.Keep = b.made(made), made.Keep
+		if made.Keep != nil {
+			r.Rescues = rescuedOf(&b.rescued, made.Keep)
+		}
+	case b.table != nil:
+		for _, f := range b.table.Fields {
 			if f.Type.Kind == schema.Unknown {
 				continue
 			}

@@ -30,7 +30,7 @@ func fill(t *testing.T, b *batch, header string, rows ...string) {
 // dump gives the batch's columns as text, ~ for null, and what was rescued.
 func dump(b *batch) (columns map[string][]string, rescued []string) {
 	columns = map[string][]string{}
-	r := b.records()
+	r := b.records(nil)
 	for _, c := range r.Columns {
 		cells := []string{}
 		for row := range r.Rows {
@@ -51,7 +51,7 @@ func dump(b *batch) (columns map[string][]string, rescued []string) {
 
 func newBatch(s *schema.Schema) *batch {
 	b := &batch{}
-	b.reset(s, nil)
+	b.reset(s, &recipe{})
 	return b
 }
 
@@ -111,7 +111,7 @@ func TestCellsThatDoNotFitAreRescued(t *testing.T) {
 	b := newBatch(nil)
 	fill(t, b, "n,undecided", "1,", "2,")
 	s := evolve(b)
-	b.reset(s, nil)
+	b.reset(s, &recipe{})
 	fill(t, b, "n,undecided,new", "x,1,2020-01-01", `"NA",,`, `"",2,2020-01-02`, "07,3,", "5,,")
 	evolve(b)
 	check(t, b, map[string][]string{
@@ -158,7 +158,7 @@ func TestNoAllocationARow(t *testing.T) {
 	var split wire.Splitter
 	at := func() schema.Witness { return schema.Witness{} }
 	batch := func() {
-		b.reset(s, nil)
+		b.reset(s, &recipe{})
 		l, err := b.named([]byte(header))
 		if err != nil {
 			t.Fatal(err)
@@ -194,7 +194,7 @@ func BenchmarkBatch(b *testing.B) {
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		if n%100_000 == 0 {
-			batch.reset(s, nil)
+			batch.reset(s, &recipe{})
 			l, _ = batch.named([]byte(header))
 		}
 		cells, _ := split.Split(row)

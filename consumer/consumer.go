@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"lakefeed/broker"
+	"lakefeed/consumer/transform"
 	"lakefeed/schema"
 	"lakefeed/sink"
 )
@@ -68,6 +69,13 @@ type Consumer struct {
 	// Contract is what is declared of the table's columns; nil for nothing. It is in
 	// the table's configuration too, by which files are made again.
 	Contract *schema.Contract
+	// Transform are the steps that make records of rows, with the keys of masks; none
+	// for records that have the feed's columns. They are in the table's configuration
+	// too.
+	Transform transform.Spec
+	// Secret finds the key of a mask where files are made again. The error says where
+	// it was looked for.
+	Secret func(transform.Key) ([]byte, error)
 	// OnDataLoss says what to do when the topic has lost what the lake needs.
 	OnDataLoss DataLoss
 	// AdoptNewLog goes on by itself with a topic that was deleted and made again.
@@ -77,6 +85,8 @@ type Consumer struct {
 	Events Events
 	Log    *slog.Logger
 	Now    func() time.Time
+
+	recipe *recipe
 
 	mu    sync.Mutex
 	drain map[int]int64 // offset to reach by topic partition; nil: go on
@@ -90,6 +100,10 @@ func (c *Consumer) Validate() error {
 	}
 	if err := c.Contract.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("consumer: %w", err))
+	}
+	recipe, err := newRecipe(c.Contract, c.Transform)
+	if c.recipe = recipe; err != nil {
+		errs = append(errs, err)
 	}
 	if c.FlushBytes < 0 || c.FlushEvery < 0 || c.Memory < 0 {
 		errs = append(errs, errors.New("consumer: flush size, flush time and memory must not be negative"))

@@ -52,6 +52,7 @@ type Commit struct {
 	Seq         int64
 	From, To    int64
 	Rows        int64 // in the table
+	Filtered    int64 // left out by the feed's transforms
 	Quarantined int64
 	Rescued     int64 // cells
 	Duplicates  int64 // rows skipped because they were in the lake already

@@ -20,8 +20,9 @@ type layout struct {
 
 // aside is a column whose cells are rescued.
 type aside struct {
-	name  string
-	nulls *schema.Nulls
+	name   string
+	nulls  *schema.Nulls
+	hidden bool
 }
 
 // layouts finds the layout of a header, made once a batch.
@@ -87,7 +88,7 @@ func (b *batch) layout(spellings, safe []string) *layout {
 			if l.asides == nil {
 				l.asides = map[int]aside{}
 			}
-			l.asides[i] = aside{name, b.contract.NullTokens(name)}
+			l.asides[i] = aside{name, b.contract.NullTokens(name), b.contract.Hidden(name)}
 			continue
 		}
 		c := b.column(name)

@@ -94,6 +94,9 @@ func (w *worker) row(m *broker.Message, stream schema.StreamID, number int64) er
 	}
 	w.batch.streams = append(w.batch.streams, stream.Hash64())
 	w.batch.numbers = append(w.batch.numbers, number)
+	if w.batch.places.on {
+		w.batch.places.add(m, &w.origin, stream)
+	}
 	if w.batch.meta != nil {
 		w.batch.meta.add(w.origin.source, number, m.Offset, m.Timestamp)
 	}
@@ -223,6 +226,9 @@ func (w *worker) quarantine(m *broker.Message, stream schema.StreamID, number in
 		Raw: slices.Clone(m.Value), Source: w.origin.source, Row: number, Line: w.origin.line, BytesFrom: sink.Unknown, BytesTo: sink.Unknown,
 		Topic: w.c.Topic.Name, Partition: int64(w.partition), Offset: m.Offset, Stage: stage, Rule: rule, Message: message,
 		SchemaVersion: sink.Unknown, At: time.UnixMilli(m.Timestamp),
+	}
+	if w.batch.recipe.masks {
+		q.Raw = nil // it can be read from the topic again
 	}
 	if number >= 0 {
 		q.Stream = stream.String()

@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -102,7 +101,11 @@ func (w *worker) repair(ctx context.Context, lost *sink.LostError) error {
 	if err := w.checkTopic(ctx); err != nil {
 		return err
 	}
-	done, err := w.writer.Repair(ctx, draft, w.remade(lost.Rows))
+	records, err := w.remade(ctx, lost.Rows)
+	if err != nil {
+		return fmt.Errorf("make files of record %d again: %w", lost.Seq, err)
+	}
+	done, err := w.writer.Repair(ctx, draft, records)
 	var again *sink.LostError
 	if errors.As(err, &again) && again.Reason == nil {
 		return nil // decided, and its own files are lost: they are made by the next repair
@@ -111,29 +114,6 @@ func (w *worker) repair(ctx context.Context, lost *sink.LostError) error {
 		w.c.Events.repaired(w.partition, lost.Seq, lost.Keys())
 	}
 	return err
-}
-
-// contractOf is the contract that a record was made under, by the configuration
-// that it refers to: one JSON object with the contract as "schema".
-func (w *worker) contractOf(ctx context.Context, rows *sink.Record) (*schema.Contract, error) {
-	if c, ok := w.contracts[rows.Config]; ok {
-		return c, nil
-	}
-	text, err := w.table.Config(ctx, rows.Config)
-	if err != nil {
-		return nil, err
-	}
-	var config struct {
-		Schema *schema.Contract `json:"schema"`
-	}
-	if err := json.Unmarshal(text, &config); err != nil {
-		return nil, fmt.Errorf("read configuration %s of record %d: %w", rows.Config, rows.Seq, err)
-	}
-	if w.contracts == nil {
-		w.contracts = map[string]*schema.Contract{}
-	}
-	w.contracts[rows.Config] = config.Schema
-	return config.Schema, nil
 }
 
 // remake takes the messages of a record into a draft and into the batch, typed as
@@ -147,7 +127,7 @@ func (w *worker) remake(ctx context.Context, draft *sink.Draft, rows *sink.Recor
 
 // prepare empties the batch for rows typed as those of a record.
 func (w *worker) prepare(ctx context.Context, rows *sink.Record) error {
-	contract, err := w.contractOf(ctx, rows)
+	made, err := w.recipeOf(ctx, rows)
 	if err != nil {
 		return err
 	}
@@ -157,15 +137,18 @@ func (w *worker) prepare(ctx context.Context, rows *sink.Record) error {
 			return err
 		}
 	}
-	w.batch.reset(typed, contract)
+	w.batch.reset(typed, made)
 	return nil
 }
 
 // remade is the batch that was made again for a record.
-func (w *worker) remade(rows *sink.Record) *sink.Records {
-	records := w.batch.records()
+func (w *worker) remade(ctx context.Context, rows *sink.Record) (*sink.Records, error) {
+	records, err := w.records(ctx)
+	if err != nil {
+		return nil, err
+	}
 	records.Log, records.To = rows.Log, w.position
-	return records
+	return records, nil
 }
 
 // reread reads the messages of a record again, for a draft that begins where the

@@ -41,7 +41,8 @@ type worker struct {
 	since    time.Time
 	reserved int // bytes taken from the budget
 
-	contracts map[string]*schema.Contract // of records, by their configuration
+	recipe  *recipe
+	recipes map[string]*recipe // of records, by their configuration
 
 	fetch    broker.Fetch
 	splitter wire.Splitter
@@ -62,7 +63,7 @@ type worker struct {
 var errAgain = errors.New("the batch is void")
 
 func (c *Consumer) worker(partition int, process context.Context, hint func(context.Context, map[int]int64) error) *worker {
-	w := &worker{c: c, partition: partition, process: process, hint: hint}
+	w := &worker{c: c, partition: partition, process: process, hint: hint, recipe: c.recipe.alike()}
 	w.work(c.Table)
 	w.at = func() schema.Witness { return schema.Witness{Source: w.origin.source, Line: w.origin.line} }
 	if c.Meta {
@@ -217,10 +218,10 @@ func (w *worker) begin(ctx context.Context) error {
 	}
 	w.draft = w.chain.Begin()
 	w.position = w.draft.From()
-	if err := w.c.Contract.Check(latest); err != nil {
+	if err := w.recipe.contract.Check(latest.Feed()); err != nil {
 		return err
 	}
-	w.batch.reset(latest, w.c.Contract)
+	w.batch.reset(latest, w.recipe)
 	w.origin.layout = nil
 	w.since = time.Time{}
 	return nil
@@ -397,7 +398,10 @@ func (w *worker) flush(ctx context.Context) error {
 	if err := w.settle(ctx); err != nil {
 		return err
 	}
-	records := w.batch.records()
+	records, err := w.records(ctx)
+	if err != nil {
+		return err
+	}
 	records.Log, records.To, records.FP = w.log, w.position, w.print
 	done, err := w.writer.Commit(ctx, w.draft, records)
 	var lost *sink.LostError
@@ -416,7 +420,7 @@ func (w *worker) flush(ctx context.Context) error {
 	w.tell(w.batch.deviations)
 	w.c.Events.committed(Commit{
 		Partition: w.partition, Seq: w.draft.Seq(), From: w.draft.From(), To: w.position,
-		Rows: int64(w.batch.rows), Quarantined: int64(len(w.batch.quarantine)), Rescued: w.batch.rescues, Duplicates: w.draft.Duplicates(),
+		Rows: int64(records.Kept()), Filtered: w.draft.Filtered(), Quarantined: int64(len(w.batch.quarantine)), Rescued: records.Rescues, Duplicates: w.draft.Duplicates(),
 		Files: done.Files, Bytes: done.Bytes, Took: w.c.Now().Sub(began),
 		Causes: causes(w.batch.quarantine), Deviations: w.batch.deviations,
 	})
@@ -432,13 +436,16 @@ func (w *worker) flush(ctx context.Context) error {
 // loses reads the winner's and asks again what is missing.
 func (w *worker) settle(ctx context.Context) error {
 	log := w.table.Schemas()
-	current := w.batch.schema
+	current := w.batch.table
 	for {
-		next, changed := schema.Evolve(current, w.batch.seen(current), w.batch.contract)
+		next, changed, err := w.recipe.evolve(current, w.batch.seen(current.Feed()))
+		if err != nil {
+			return err
+		}
 		if !changed {
 			break
 		}
-		err := log.Append(ctx, next)
+		err = log.Append(ctx, next)
 		if err == nil {
 			for _, c := range next.Changes {
 				w.c.Log.Info("schema changed", "table", w.table.Name(), "version", next.Version, "change", c.Kind, "column", c.Column, "from", c.From, "to", c.To, "source", c.Witness.Source, "line", c.Witness.Line)

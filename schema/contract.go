@@ -85,6 +85,8 @@ type Declaration struct {
 	OnTypeChange    Policy   `json:"on_type_change,omitzero"`
 	OnNull          Policy   `json:"on_null,omitzero"`
 	Nulls           []string `json:"nulls,omitempty"`
+	// Hidden says that no cell of the column may be shown, in evidence or elsewhere.
+	Hidden bool `json:"hidden,omitempty"`
 }
 
 // Empty says that nothing is declared.

@@ -27,6 +27,9 @@ func Evolve(old *Schema, seen []Seen, c *Contract) (next *Schema, changed bool) 
 		next.Fields = slices.Clone(old.Fields)
 	}
 	for _, s := range seen {
+		if c.Hidden(s.Name) {
+			s.Evidence, s.Misfits = s.Evidence.Redacted(), Evidence{}
+		}
 		i := next.Index(s.Name)
 		if i < 0 {
 			t := c.typed(s.Name, &s.Evidence)

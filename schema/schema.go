@@ -25,6 +25,10 @@ type Schema struct {
 	Fields   []Field
 	// Changes say what this version changed, and the first witness of each.
 	Changes []Change
+	// Source has the columns of the feed, of the same version, where transforms make
+	// those of the table of them; nil where they are the same. Evidence and spellings
+	// are the feed's then.
+	Source *Schema
 }
 
 // Change is one step from a schema version to the next.
@@ -78,6 +82,13 @@ type storedSchema struct {
 	Previous int64         `json:"previous"`
 	Fields   []storedField `json:"columns"`
 	Changes  []Change      `json:"changes,omitempty"`
+	Source   *storedSource `json:"source,omitempty"`
+}
+
+// storedSource are the columns of the feed, of the same version.
+type storedSource struct {
+	Fields  []storedField `json:"columns"`
+	Changes []Change      `json:"changes,omitempty"`
 }
 
 type storedField struct {
@@ -91,12 +102,20 @@ type storedField struct {
 // MarshalJSON gives the schema's stored form, which is stable.
 func (s *Schema) MarshalJSON() ([]byte, error) {
 	out := storedSchema{V: formatVersion, Version: s.Version, Previous: s.Previous, Changes: s.Changes}
-	for _, f := range s.Fields {
-		out.Fields = append(out.Fields, storedField{
+	out.Fields = storedFields(s.Fields)
+	if s.Source != nil {
+		out.Source = &storedSource{storedFields(s.Source.Fields), s.Source.Changes}
+	}
+	return json.Marshal(out)
+}
+
+func storedFields(fields []Field) (out []storedField) {
+	for _, f := range fields {
+		out = append(out, storedField{
 			Name: f.Name, Type: f.Type.String(), Format: f.Type.Format.String(), Spellings: f.Spellings, Evidence: f.Evidence,
 		})
 	}
-	return json.Marshal(out)
+	return out
 }
 
 // UnmarshalJSON reads the stored form. A newer format is a *FormatError.
@@ -109,16 +128,27 @@ func (s *Schema) UnmarshalJSON(b []byte) error {
 		return &FormatError{Have: in.V, Know: formatVersion}
 	}
 	*s = Schema{Version: in.Version, Previous: in.Previous, Changes: in.Changes}
-	for _, f := range in.Fields {
+	if err := s.readFields(in.Fields); err != nil {
+		return err
+	}
+	if in.Source != nil {
+		s.Source = &Schema{Version: in.Version, Previous: in.Previous, Changes: in.Source.Changes}
+		return s.Source.readFields(in.Source.Fields)
+	}
+	return nil
+}
+
+func (s *Schema) readFields(stored []storedField) error {
+	for _, f := range stored {
 		t, err := ParseType(f.Type)
 		if err != nil {
-			return fmt.Errorf("read schema version %d, column %q: %w", in.Version, f.Name, err)
+			return fmt.Errorf("read schema version %d, column %q: %w", s.Version, f.Name, err)
 		}
 		if t.Format, err = ParseFormat(f.Format); err != nil {
-			return fmt.Errorf("read schema version %d, column %q: %w", in.Version, f.Name, err)
+			return fmt.Errorf("read schema version %d, column %q: %w", s.Version, f.Name, err)
 		}
 		if !t.Format.of(t.Kind) {
-			return fmt.Errorf("read schema version %d, column %q: a %s is not written as %s", in.Version, f.Name, t, t.Format)
+			return fmt.Errorf("read schema version %d, column %q: a %s is not written as %s", s.Version, f.Name, t, t.Format)
 		}
 		s.Fields = append(s.Fields, Field{Name: f.Name, Type: t, Spellings: f.Spellings, Evidence: f.Evidence})
 	}

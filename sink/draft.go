@@ -31,6 +31,7 @@ type Draft struct {
 	repeated int64
 	ends     int64
 	skipped  int64
+	filtered int64 // of them, rows that were taken
 	skips    []Skip
 	err      error // of Skip, which has no result
 }

@@ -129,7 +129,11 @@ func (p *partitioner) part(r *Records) []*group {
 	}
 	var last *group
 	var lastKey []byte
-	for row := range r.Rows {
+	for i := range r.Kept() {
+		row := i
+		if r.Keep != nil {
+			row = int(r.Keep[i])
+		}
 		key := p.key[:0]
 		for i := range p.columns {
 			key = p.appendValue(key, i, vectors[i], row)

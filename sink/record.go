@@ -63,6 +63,8 @@ type Skip struct {
 	From   int64  `json:"from"`
 	To     int64  `json:"to"`
 	Reason string `json:"reason"`
+	// Runs is of the stored form alone: see packSkips.
+	Runs string `json:"runs,omitempty"`
 }
 
 // The reasons of a Skip.
@@ -73,6 +75,7 @@ const (
 	SkipAborted   = "aborted"   // in a transaction that was aborted
 	SkipCompacted = "compacted" // no message has this offset
 	SkipRetention = "retention" // removed from the log before it was read
+	SkipFiltered  = "filtered"  // a row that the feed's transforms leave out
 )
 
 // Range is the numbers from the first to before the second.
@@ -199,7 +202,9 @@ func (r *Record) Added() iter.Seq[File] {
 
 // EncodeRecord gives the stored form of a record.
 func EncodeRecord(r *Record) ([]byte, error) {
-	b, err := json.Marshal(r)
+	stored := *r
+	stored.Skipped = packSkips(r.Skipped)
+	b, err := json.Marshal(stored)
 	if err != nil {
 		return nil, fmt.Errorf("encode record %d: %w", r.Seq, err)
 	}
@@ -212,6 +217,10 @@ func DecodeRecord(b []byte) (*Record, error) {
 	r := new(Record)
 	if err := decodeObject(b, r); err != nil {
 		return nil, fmt.Errorf("decode record: %w", err)
+	}
+	var err error
+	if r.Skipped, err = unpackSkips(r.Skipped); err != nil {
+		return nil, fmt.Errorf("decode record %d: %w", r.Seq, err)
 	}
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("decode record %d: %w", r.Seq, err)

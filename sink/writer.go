@@ -19,6 +19,7 @@ type Records struct {
 	Schema     *schema.Schema // whose version the files are of; nil when there is no row
 	Columns    []Column       // in table order, undecided columns left out, partition columns too
 	Rows       int
+	Keep       []int32 // the rows that go into files, ascending; nil for all
 	IDs        IDs
 	Rescued    *Rescues
 	Rescues    int64 // cells in Rescued
@@ -29,6 +30,14 @@ type Records struct {
 	To  int64        // offset behind the batch
 	Log string       // log id that the offsets are of
 	FP  *Fingerprint // of the last message before To
+}
+
+// Kept is how many rows go into files of the table.
+func (r *Records) Kept() int {
+	if r.Keep != nil {
+		return len(r.Keep)
+	}
+	return r.Rows
 }
 
 // Committed says what became of a batch.
@@ -104,9 +113,9 @@ func (w *Writer) encode(d *Draft, r *Records, use func(table string, g *group, n
 		}
 		w.partitioner = &partitioner{columns: columns}
 	}
-	if r.Rows > 0 {
+	if r.Kept() > 0 {
 		spec := FileSpec{Rows: r.Rows, IDs: r.IDs, Rescued: r.Rescued, Meta: w.meta(d, r)}
-		groups := []*group{{}}
+		groups := []*group{{rows: r.Keep}}
 		if len(w.partitioner.columns) > 0 {
 			groups = w.partitioner.part(r)
 			spec.Rescued = w.partitioner.rescue(r.Rescued)

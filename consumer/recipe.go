@@ -1,0 +1,133 @@
+package consumer
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"lakefeed/consumer/transform"
+	"lakefeed/schema"
+	"lakefeed/sink"
+)
+
+// recipe is what decides how a row becomes a record.
+type recipe struct {
+	contract *schema.Contract // as the steps declare it
+	steps    transform.Spec
+	masks    bool // some column is masked: rows are not shown whole
+	programs map[*schema.Schema]*transform.Program
+}
+
+// newRecipe declares what the steps need of the feed's columns.
+func newRecipe(contract *schema.Contract, steps transform.Spec) (*recipe, error) {
+	declared, err := steps.Declare(contract)
+	if err != nil {
+		return nil, err
+	}
+	return &recipe{declared, steps, steps.Masks(), map[*schema.Schema]*transform.Program{}}, nil
+}
+
+// alike is a recipe of the same contract and steps, for another worker: a program is one
+// worker's.
+func (r *recipe) alike() *recipe {
+	out := *r
+	out.programs = map[*schema.Schema]*transform.Program{}
+	return &out
+}
+
+// program is the steps compiled for a version of the feed's columns.
+func (r *recipe) program(feed *schema.Schema) (*transform.Program, error) {
+	if p := r.programs[feed]; p != nil {
+		return p, nil
+	}
+	p, err := transform.Compile(r.steps, feed)
+	if err != nil {
+		return nil, err
+	}
+	clear(r.programs) // of earlier versions, with their memory
+	r.programs[feed] = p
+	return p, nil
+}
+
+// evolve is the table's next version, for what a batch has shown of the feed's columns.
+func (r *recipe) evolve(table *schema.Schema, seen []schema.Seen) (next *schema.Schema, changed bool, err error) {
+	feed, changed := schema.Evolve(table.Feed(), seen, r.contract)
+	if len(r.steps) == 0 || feed == nil {
+		return feed, changed, nil
+	}
+	p, err := r.program(feed)
+	if err != nil {
+		return nil, false, err
+	}
+	return schema.Derive(table, feed, changed, p.Fields())
+}
+
+// Evolve is the first version of a table's columns, of what a sample has shown of the
+// feed's: changed is false where that is nothing. The error is transform.Faults, or a
+// *schema.ContractError.
+func Evolve(contract *schema.Contract, steps transform.Spec, seen func(*schema.Contract) ([]schema.Seen, error)) (first *schema.Schema, changed bool, err error) {
+	r, err := newRecipe(contract, steps)
+	if err != nil {
+		return nil, false, err
+	}
+	columns, err := seen(r.contract)
+	if err != nil {
+		return nil, false, err
+	}
+	return r.evolve(nil, columns)
+}
+
+// recipeOf is what a record was made by, from the configuration that it refers to: one
+// JSON object with the contract as "schema" and the steps as "transform".
+func (w *worker) recipeOf(ctx context.Context, rows *sink.Record) (*recipe, error) {
+	if r, ok := w.recipes[rows.Config]; ok {
+		return r, nil
+	}
+	text, err := w.table.Config(ctx, rows.Config)
+	if err != nil {
+		return nil, err
+	}
+	var config struct {
+		Schema    *schema.Contract `json:"schema"`
+		Transform transform.Spec   `json:"transform"`
+	}
+	wrong := func(err error) error {
+		return fmt.Errorf("read configuration %s of record %d: %w", rows.Config, rows.Seq, err)
+	}
+	if err := json.Unmarshal(text, &config); err != nil {
+		return nil, wrong(err)
+	}
+	if err := w.c.unlock(config.Transform); err != nil {
+		return nil, wrong(err)
+	}
+	r, err := newRecipe(config.Schema, config.Transform)
+	if err != nil {
+		return nil, wrong(err)
+	}
+	if w.recipes == nil {
+		w.recipes = map[string]*recipe{}
+	}
+	w.recipes[rows.Config] = r
+	return r, nil
+}
+
+// unlock finds the keys of the steps of a stored configuration.
+func (c *Consumer) unlock(steps transform.Spec) error {
+	for _, step := range steps {
+		if step.Key == nil || step.Key.Print == "" {
+			continue
+		}
+		if c.Secret == nil {
+			return fmt.Errorf("the key that masks %v is needed, and there is none", step.Mask)
+		}
+		secret, err := c.Secret(*step.Key)
+		if err != nil {
+			return err
+		}
+		if transform.KeyPrint(secret) != step.Key.Print {
+			return fmt.Errorf("the key of its masks is another than it was: its print is %s, and was %s", transform.KeyPrint(secret), step.Key.Print)
+		}
+		step.Key.Secret = secret
+	}
+	return nil
+}
