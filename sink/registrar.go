@@ -117,16 +117,21 @@ func (r *Registrar) Run(ctx context.Context) {
 	}
 }
 
-// registerTries is how often Register begins again before it gives up.
-const registerTries = 8
+// Register gives up after so many tries, or when a try has failed after so long: a
+// catalog that does not answer was asked patiently each time.
+const (
+	registerTries = 8
+	registerFor   = 45 * time.Second
+)
 
 // Register registers what the lake has now. Not while Run does.
 func (r *Registrar) Register(ctx context.Context) (Registration, error) {
 	r.begin()
 	var foreign *ForeignTableError
+	began := r.Table.now()
 	for try := 1; ; try++ {
 		done, err := r.settle(ctx)
-		if err == nil || final(err) || errors.As(err, &foreign) || ctx.Err() != nil || try == registerTries {
+		if err == nil || final(err) || errors.As(err, &foreign) || ctx.Err() != nil || try == registerTries || r.Table.now().Sub(began) > registerFor {
 			return done, err
 		}
 		if e := r.Table.sleep(ctx, backoff(try)); e != nil {
