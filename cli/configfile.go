@@ -341,9 +341,22 @@ func (f *feedSettings) check(doc *config.Document) {
 	if doc.Has(&f.OnDataLoss) && f.OnDataLoss != "halt" && f.OnDataLoss != "record" {
 		doc.Fault(&f.OnDataLoss, "", "on_data_loss is halt or record, not %q", doc.Shown(&f.OnDataLoss, f.OnDataLoss))
 	}
+	if n := f.Quarantine.MaxRows; n != nil && *n < 0 {
+		doc.Fault(&f.Quarantine.MaxRows, "write 0 to allow none", "quarantine.max_rows is less than 0")
+	}
+	if on := f.Quarantine.OnExceed; doc.Has(&f.Quarantine.OnExceed) && !slices.Contains(onExceed, on) {
+		hint := "it is one of " + strings.Join(onExceed, ", ")
+		if near := config.Nearest(on, onExceed); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		doc.Fault(&f.Quarantine.OnExceed, hint, "quarantine.on_exceed %q is not known", doc.Shown(&f.Quarantine.OnExceed, on))
+	}
 	f.CSV.check(doc)
 	f.Schema.check(doc)
 }
+
+// onExceed are the values of quarantine.on_exceed.
+var onExceed = []string{"finish", "stop", "warn"}
 
 // check adds the faults of the overrides of a CSV's form.
 func (c *CSV) check(doc *config.Document) {

@@ -18,6 +18,7 @@ type Contract struct {
 	OnMissingColumn schema.Policy     `help:"What a header without a column of the table does: evolve, reject or freeze. Default: evolve, which is null." placeholder:"POLICY" yaml:"on_missing_column"`
 	OnTypeChange    schema.Policy     `help:"What a cell does that does not fit its column: evolve takes what readers of the files survive and rescues the rest; rescue, reject, freeze. Default: evolve." placeholder:"POLICY" yaml:"on_type_change"`
 	OnNull          schema.Policy     `help:"What a null does: evolve, rescue (its token), reject or freeze. Default: evolve." placeholder:"POLICY" yaml:"on_null"`
+	OnCellCount     schema.Policy     `help:"What a row does that has not as many cells as its header: reject, rescue (missing cells are null, others go to _rescued as _cell_5) or freeze. Default: reject." placeholder:"POLICY" yaml:"on_cell_count"`
 	Columns         map[string]string `name:"column" help:"Declare a column's type; a date's or number's way of writing may follow: amount=decimal(12,2), day=\"date d/m/y\", at=epoch_seconds." placeholder:"NAME=TYPE" yaml:"columns"`
 	Aliases         map[string]string `name:"alias" help:"Let a column that was renamed in the feed go on as the same column." placeholder:"OLD=NEW" yaml:"aliases"`
 	// Nulls are null tokens by column, "*" for all.
@@ -79,6 +80,8 @@ func (c *Contract) place(fault error) any {
 	switch key, _, _ := strings.Cut(fault.Error(), ":"); key {
 	case "on_missing_column":
 		return &c.OnMissingColumn
+	case "on_cell_count":
+		return &c.OnCellCount
 	case "aliases":
 		return &c.Aliases
 	}
@@ -87,7 +90,7 @@ func (c *Contract) place(fault error) any {
 
 func (c *Contract) build() (*schema.Contract, []contractFault) {
 	out := &schema.Contract{
-		OnNewColumn: c.OnNewColumn, OnMissingColumn: c.OnMissingColumn, OnTypeChange: c.OnTypeChange, OnNull: c.OnNull, Numbers: c.Numbers, Nulls: c.Nulls[everyColumn],
+		OnNewColumn: c.OnNewColumn, OnMissingColumn: c.OnMissingColumn, OnTypeChange: c.OnTypeChange, OnNull: c.OnNull, OnCellCount: c.OnCellCount, Numbers: c.Numbers, Nulls: c.Nulls[everyColumn],
 	}
 	var faults []contractFault
 	declare := func(name string, what func(*schema.Declaration)) {

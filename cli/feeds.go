@@ -51,7 +51,8 @@ type feed struct {
 	progress  *progress
 	report    *report
 	settled   sync.Once
-	err       error // of the run
+	stop      context.CancelCauseFunc // ends the run of this feed alone
+	err       error                   // of the run
 }
 
 func (j *job) run(ctx context.Context, g *Globals) error {
@@ -114,7 +115,14 @@ func (j *job) start(ctx context.Context, g *Globals, feeds []*feed) (err error) 
 		working.Go(func() {
 			defer f.sentAll()
 			began := time.Now()
-			f.err = j.do(ctx, f)
+			running, stop := context.WithCancelCause(ctx)
+			defer stop(nil)
+			f.stop = stop
+			f.err = j.do(running, f)
+			var tooMany *quarantineError
+			if ctx.Err() == nil && errors.As(context.Cause(running), &tooMany) {
+				f.err = tooMany // what was read before is committed
+			}
 			f.report.Seconds = time.Since(began).Seconds()
 			j.stopped(ctx, f)
 		})
@@ -173,12 +181,28 @@ func (f *feed) consumer() *consumer.Consumer {
 		Contract: contract,
 		Client:   f.conn.client, Topic: f.topic, Table: f.table, FlushBytes: int(f.Flush.Size), FlushEvery: f.Flush.Every, Budget: f.budget, Meta: f.Meta,
 		OnDataLoss: f.dataLoss(), AdoptNewLog: f.conn.embedded != nil,
-		Events: f.progress.consumer(), Log: f.logger(),
+		Events: f.events(), Log: f.logger(),
 	}
 	if f.conn.embedded == nil {
 		c.Group = f.group()
 	}
 	return c
+}
+
+// events are the consumer's, which stop the feed when too many rows go into quarantine.
+func (f *feed) events() consumer.Events {
+	events := f.progress.consumer()
+	tell := events.Committed
+	events.Committed = func(c consumer.Commit) {
+		tell(c)
+		f.progress.mu.Lock()
+		rows, quarantined := f.progress.commit.Rows, f.progress.commit.Quarantined
+		f.progress.mu.Unlock()
+		if why := f.Quarantine.stops(rows, quarantined); why != "" {
+			f.stop(&quarantineError{why + ", and the feed is stopped (--quarantine-on-exceed): lakefeed rejects " + f.Table + " shows them by cause"})
+		}
+	}
+	return events
 }
 
 func (s *Sink) dataLoss() consumer.DataLoss {
@@ -224,7 +248,7 @@ func (f *feed) finish(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Canceled
 	}
-	return f.report.verdict(f.Quarantine.MaxShare)
+	return f.report.verdict(&f.Quarantine)
 }
 
 func interrupted(ctx context.Context, err error) bool {

@@ -44,6 +44,8 @@ type report struct {
 	State   string         `json:"state,omitempty"` // which lakefeed files --at takes
 	Query   string         `json:"query,omitempty"`
 
+	Replay *replayReport `json:"replay,omitempty"`
+
 	Warnings   []string `json:"warnings,omitempty"`
 	finished   bool     // there is something to tell
 	lake       *Lake    // the same
@@ -237,6 +239,10 @@ func (r *report) printDeviation(w io.Writer, d *schema.Deviation) {
 	if d.Policy != schema.PolicyRescue {
 		return
 	}
+	if d.Kind == schema.CellCount {
+		fmt.Fprintf(w, "    %s with more cells than the header%s\n", plural(d.Count, "row"), witness(d.First))
+		return
+	}
 	what := "no " + d.Type
 	if d.Kind == schema.NewColumn {
 		what = "of a column that the contract keeps out"
@@ -293,14 +299,20 @@ func (r *report) failure() error {
 
 // verdict is the run's outcome: an object's failure, or too many rows in
 // quarantine.
-func (r *report) verdict(maxShare percentFlag) error {
+func (r *report) verdict(limits *Quarantine) error {
 	if err := r.failure(); err != nil {
 		return err
 	}
-	if all := r.Rows + r.Quarantined; all > 0 && float64(r.Quarantined) > float64(maxShare)*float64(all) {
-		return &quarantineError{fmt.Sprintf("%s of %s went into quarantine, more than %g%% (--quarantine-max-share): see the table %s__quarantine", countText(r.Quarantined), plural(all, "row"), 100*float64(maxShare), r.Table)}
+	exceeded := limits.exceeded(r.Rows, r.Quarantined)
+	if exceeded == "" {
+		return nil
 	}
-	return nil
+	exceeded += fmt.Sprintf(": see the table %s__quarantine, which lakefeed rejects %s shows by cause", r.Table, r.Table)
+	if limits.OnExceed == "warn" {
+		r.Warnings = append(r.Warnings, exceeded)
+		return nil
+	}
+	return &quarantineError{exceeded}
 }
 
 func writeJSON(w io.Writer, v any) error {

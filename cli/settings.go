@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"time"
@@ -68,6 +69,35 @@ type Flush struct {
 // Quarantine says how many rows may go there.
 type Quarantine struct {
 	MaxShare percentFlag `help:"Exit with 3 when more than this share of a run's rows went into quarantine." default:"1%" placeholder:"SHARE" yaml:"max_share"`
+	MaxRows  *int64      `help:"Exit with 3 when more than so many rows of a run went into quarantine. Default: any number." placeholder:"N" yaml:"max_rows"`
+	OnExceed string      `help:"When there are more: ${enum}. finish takes all rows in before the exit code says so, stop ends the feed with the batch that had too many, warn says so and exits with 0." enum:"finish,stop,warn" default:"finish" yaml:"on_exceed"`
+}
+
+// enoughRows is how many rows a run must have had before a share of them stops it.
+const enoughRows = 1000
+
+// exceeded says how a run has more rows in quarantine than it may, "" when it has not.
+func (q *Quarantine) exceeded(rows, quarantined int64) string {
+	all := rows + quarantined
+	switch {
+	case q.MaxRows != nil && quarantined > *q.MaxRows:
+		return fmt.Sprintf("%s of %s went into quarantine, more than %s (--quarantine-max-rows)", countText(quarantined), plural(all, "row"), countText(*q.MaxRows))
+	case all > 0 && float64(quarantined) > float64(q.MaxShare)*float64(all):
+		return fmt.Sprintf("%s of %s went into quarantine, more than %g%% (--quarantine-max-share)", countText(quarantined), plural(all, "row"), 100*float64(q.MaxShare))
+	}
+	return ""
+}
+
+// stops says how a run that goes on has too many rows in quarantine already. A share
+// of the first few rows says nothing.
+func (q *Quarantine) stops(rows, quarantined int64) string {
+	if q.OnExceed != "stop" || q.MaxRows == nil && rows+quarantined < enoughRows {
+		return ""
+	}
+	if rows+quarantined < enoughRows {
+		q = &Quarantine{MaxShare: 1, MaxRows: q.MaxRows}
+	}
+	return q.exceeded(rows, quarantined)
 }
 
 // Memory is the flag that bounds the process.
@@ -112,6 +142,23 @@ func givenBy(k *kong.Context) given {
 		}
 	}
 	return out
+}
+
+// move takes what one struct's fields were given for those of a copy of it. Both are
+// pointers.
+func (g given) move(from given, was, is any) {
+	a, b := reflect.ValueOf(was).Elem(), reflect.ValueOf(is).Elem()
+	for i := range a.NumField() {
+		if !a.Type().Field(i).IsExported() {
+			continue
+		}
+		x, y := a.Field(i).Addr().Interface(), b.Field(i).Addr().Interface()
+		if a.Field(i).Kind() == reflect.Struct {
+			g.move(from, x, y)
+		} else if from[x] {
+			g[y] = true
+		}
+	}
 }
 
 // section is the part of v, at any depth, that has a type.

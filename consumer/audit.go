@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"lakefeed/broker"
@@ -133,10 +134,13 @@ func (a *chainAudit) run(ctx context.Context) (err error) {
 		if err != nil {
 			return a.broken(err)
 		}
-		if r.Record.Kind != sink.KindRows {
-			continue
+		switch r.Record.Kind {
+		case sink.KindRows:
+			err = a.record(ctx, r)
+		case sink.KindReplay:
+			err = a.replay(ctx, r)
 		}
-		if err := a.record(ctx, r); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -264,6 +268,12 @@ func (a *chainAudit) reread(ctx context.Context, p sink.Replayed) error {
 	if err != nil {
 		return err
 	}
+	a.tell(r, found)
+	return nil
+}
+
+// tell reports the cells of a record's files that differ.
+func (a *chainAudit) tell(r *sink.Record, found []sink.CellDifference) {
 	for _, d := range found {
 		f := a.Table.OfRecord(sink.Damage, sink.CellsDiffer, a.partition, r, "%s", d.Message)
 		f.Key, f.Rows = d.Key, d.Rows
@@ -277,6 +287,60 @@ func (a *chainAudit) reread(ctx context.Context, p sink.Replayed) error {
 		f.Do = "put the file back from a backup, or look at what changed the topic; a rebuild gives what the topic has"
 		a.Report.Add(f)
 	}
+}
+
+// replay compares the rows that a replay has put into the table with the topic, when
+// the audit is deep: the records that took their offsets first account for them. Those
+// that stayed in quarantine are not made again.
+func (a *chainAudit) replay(ctx context.Context, p sink.Replayed) error {
+	r := p.Record
+	if !a.Deep {
+		return nil
+	}
+	if first := r.Offsets[0][0]; r.Log != a.present.Log || first < a.present.Start || slices.ContainsFunc(a.cuts, func(c cut) bool { return c.seq > r.Seq && c.to < r.To }) {
+		a.pass("they were taken out of the quarantine, and the topic has changed since", r)
+		return nil
+	}
+	if err := a.w.prepare(ctx, r); err != nil {
+		if errors.Is(err, sink.ErrNotExist) {
+			return nil // which is reported
+		}
+		return err
+	}
+	var rows []sink.QuarantineRow
+	for _, o := range r.Offsets {
+		for offset := o[0]; offset < o[1]; offset++ {
+			rows = append(rows, sink.QuarantineRow{Offset: offset})
+		}
+	}
+	missing := int64(0)
+	err := a.w.readAt(ctx, rows, func(q *sink.QuarantineRow, m *broker.Message) error {
+		if m == nil {
+			missing++
+			return nil
+		}
+		return a.w.takeOne(ctx, m)
+	})
+	if err != nil {
+		return err
+	}
+	if missing > 0 {
+		a.Report.Add(a.Table.OfRecord(sink.Damage, sink.TopicMissing, a.partition, r, "%d of the offsets that were taken out of the quarantine have no message any more: a rebuild would not have their rows", missing))
+		return nil
+	}
+	p.Files = slices.DeleteFunc(slices.Clone(p.Files), func(f sink.File) bool { return f.Table != sink.Main })
+	a.w.draft = p.Draft
+	records, err := a.w.records(ctx)
+	if err != nil {
+		return err
+	}
+	records.Quarantine, records.QuarantineIDs = nil, sink.IDs{}
+	records.To = r.To
+	found, err := a.w.writer.Compare(ctx, p, records)
+	if err != nil {
+		return err
+	}
+	a.tell(r, found)
 	return nil
 }
 

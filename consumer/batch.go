@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"fmt"
 	"slices"
 
 	"lakefeed/consumer/transform"
@@ -168,6 +169,18 @@ func (b *batch) aside(a aside, text []byte, quoted bool, at func() schema.Witnes
 	b.rescued.Add(b.rows, a.name, text)
 	b.rescues++
 	b.deviate(schema.Deviation{Kind: schema.NewColumn, Column: a.name, Policy: schema.PolicyRescue}, text, at)
+}
+
+// surplus keeps the cells of the last row for which its header has no column, width of
+// them named.
+func (b *batch) surplus(width int, extra []wire.Cell, at func() schema.Witness) {
+	for i, c := range extra {
+		b.rescued.Add(b.rows-1, fmt.Sprintf("_cell_%d", width+i+1), c.Text)
+		b.rescues++
+	}
+	if len(extra) > 0 {
+		b.deviate(schema.Deviation{Kind: schema.CellCount, Policy: schema.PolicyRescue}, nil, at)
+	}
 }
 
 // deviate counts what the table does not take, and gives its place, plus one.

@@ -20,6 +20,7 @@ func (w *worker) message(ctx context.Context, m *broker.Message) error {
 		w.origin.read(m, stream, m.FirstOfBatch)
 	}
 	if !ours {
+		w.draft.Foreign(m.Offset)
 		w.foreign(m)
 		return nil
 	}
@@ -45,12 +46,17 @@ func (w *worker) message(ctx context.Context, m *broker.Message) error {
 		}
 		return nil
 	}
+	return w.accept(ctx, m, stream, number)
+}
+
+// accept takes a row or reject that is new to the table.
+func (w *worker) accept(ctx context.Context, m *broker.Message, stream schema.StreamID, number int64) error {
 	if !w.origin.known || w.origin.stream != stream {
 		if err := w.lookBack(ctx, m, stream); err != nil {
 			return err
 		}
 	}
-	if rule != nil {
+	if rule := header(m, wire.Reject); rule != nil {
 		w.reject(m, stream, number, string(rule))
 		return nil
 	}
@@ -72,10 +78,26 @@ func (w *worker) row(m *broker.Message, stream schema.StreamID, number int64) er
 			return err
 		}
 	}
+	var extra []wire.Cell
 	if want := len(w.origin.layout.columns); len(cells) != want {
-		w.quarantine(m, stream, number, "parse", "cell_count", fmt.Sprintf("the row has %d cells, its header %d", len(cells), want))
-		w.origin.pass(m.Value, quoted)
-		return nil
+		d := schema.Deviation{Kind: schema.CellCount, Policy: w.batch.contract.CellCount(), First: witness(nil, w.at)}
+		if d.Policy == schema.PolicyRescue && w.batch.recipe.masks {
+			d.Policy = schema.PolicyReject // which of its cells is to be masked is not known
+		}
+		switch d.Policy {
+		case schema.PolicyFreeze:
+			return d.Err()
+		case schema.PolicyReject:
+			w.quarantine(m, stream, number, "parse", string(d.Kind), fmt.Sprintf("the row has %d cells, its header %d", len(cells), want))
+			w.origin.pass(m.Value, quoted)
+			return nil
+		}
+		if len(cells) > want {
+			cells, extra = cells[:want], cells[want:]
+		}
+		for len(cells) < want {
+			cells = append(cells, wire.Cell{})
+		}
 	}
 	if d := w.batch.refuse(w.origin.layout, cells, w.at); d != nil {
 		if d.Policy == schema.PolicyFreeze {
@@ -88,6 +110,7 @@ func (w *worker) row(m *broker.Message, stream schema.StreamID, number int64) er
 		return nil
 	}
 	w.batch.add(w.origin.layout, cells, w.at)
+	w.batch.surplus(len(cells), extra, w.at)
 	if b := &w.batch; len(b.streams) == cap(b.streams) {
 		size, _ := w.limits()
 		b.growIDs(size)
@@ -197,7 +220,6 @@ func (w *worker) end(m *broker.Message, stream schema.StreamID, count int64) err
 // cells, so it is kept in quarantine. What the headers of others say is not of it.
 func (w *worker) foreign(m *broker.Message) {
 	w.batch.bytes += len(m.Value)
-	w.draft.Foreign(m.Offset)
 	w.origin = origin{header: w.origin.header[:0]}
 	w.quarantine(m, schema.StreamID{}, -1, "parse", "foreign_key", "the message's key is not one that lakefeed produce writes, so its columns are not known")
 }

@@ -95,15 +95,16 @@ func (w *worker) repair(ctx context.Context, lost *sink.LostError) error {
 	if err != nil {
 		return err
 	}
-	if err := w.remake(ctx, draft, lost.Rows); err != nil {
+	remake := w.remake
+	if lost.Rows.Kind == sink.KindReplay {
+		remake = w.remakeReplay
+	}
+	records, err := remake(ctx, draft, lost.Rows)
+	if err != nil {
 		return fmt.Errorf("make files of record %d again: %w", lost.Seq, err)
 	}
 	if err := w.checkTopic(ctx); err != nil {
 		return err
-	}
-	records, err := w.remade(ctx, lost.Rows)
-	if err != nil {
-		return fmt.Errorf("make files of record %d again: %w", lost.Seq, err)
 	}
 	done, err := w.writer.Repair(ctx, draft, records)
 	var again *sink.LostError
@@ -118,11 +119,14 @@ func (w *worker) repair(ctx context.Context, lost *sink.LostError) error {
 
 // remake takes the messages of a record into a draft and into the batch, typed as
 // they were then.
-func (w *worker) remake(ctx context.Context, draft *sink.Draft, rows *sink.Record) error {
+func (w *worker) remake(ctx context.Context, draft *sink.Draft, rows *sink.Record) (*sink.Records, error) {
 	if err := w.prepare(ctx, rows); err != nil {
-		return err
+		return nil, err
 	}
-	return w.reread(ctx, draft, rows, func(m *broker.Message) error { return w.message(ctx, m) })
+	if err := w.reread(ctx, draft, rows, func(m *broker.Message) error { return w.message(ctx, m) }); err != nil {
+		return nil, err
+	}
+	return w.remade(ctx, rows)
 }
 
 // prepare empties the batch for rows typed as those of a record.

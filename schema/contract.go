@@ -64,6 +64,10 @@ type Contract struct {
 	OnTypeChange Policy `json:"on_type_change,omitzero"`
 	// OnNull is for a null. PolicyRescue keeps the token that stood for it.
 	OnNull Policy `json:"on_null,omitzero"`
+	// OnCellCount is for a row that has more or fewer cells than its header:
+	// PolicyRescue takes missing ones for null and keeps others in `_rescued`. Unlike
+	// the others it is PolicyReject where nothing is said.
+	OnCellCount Policy `json:"on_cell_count,omitzero"`
 	// Numbers says what a column of fractions becomes.
 	Numbers Numbers `json:"numbers,omitzero"`
 	// Nulls are the tokens that are null in every column instead of the usual ones;
@@ -91,7 +95,7 @@ type Declaration struct {
 
 // Empty says that nothing is declared.
 func (c *Contract) Empty() bool {
-	return c == nil || c.OnNewColumn|c.OnMissingColumn|c.OnTypeChange|c.OnNull == 0 && c.Numbers == Doubles &&
+	return c == nil || c.OnNewColumn|c.OnMissingColumn|c.OnTypeChange|c.OnNull|c.OnCellCount == 0 && c.Numbers == Doubles &&
 		len(c.Nulls)+len(c.Columns)+len(c.Aliases) == 0
 }
 
@@ -109,6 +113,9 @@ func (c *Contract) Validate() error {
 	}
 	if c.OnMissingColumn == PolicyRescue {
 		fault("on_missing_column: rescue keeps text, and a column that is missing has none: use evolve, freeze or reject")
+	}
+	if c.OnCellCount == PolicyEvolve {
+		fault("on_cell_count: a table does not grow by cells that no header names: use rescue, reject or freeze")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Columns)) {
 		safe("columns", name)
@@ -257,6 +264,14 @@ func (c *Contract) Null(name string) Policy {
 	return first(c.declaration(name).OnNull, c.OnNull)
 }
 
+// CellCount is the policy for rows that have not as many cells as their header.
+func (c *Contract) CellCount() Policy {
+	if c == nil || c.OnCellCount == 0 {
+		return PolicyReject
+	}
+	return c.OnCellCount
+}
+
 // NullTokens are the column's null tokens, nil for the usual ones.
 func (c *Contract) NullTokens(name string) *Nulls {
 	if c == nil {
@@ -354,6 +369,9 @@ func (e *ContractError) Error() string {
 	if e.Witness.Source != "" {
 		at = fmt.Sprintf("%s:%d: ", e.Witness.Source, e.Witness.Line)
 	}
+	if e.Column == "" {
+		return at + e.Message
+	}
 	return fmt.Sprintf("%scolumn %s: %s", at, e.Column, e.Message)
 }
 
@@ -379,6 +397,7 @@ const (
 	MissingColumn DeviationKind = "missing_column"
 	TypeChange    DeviationKind = "type_change"
 	NullCell      DeviationKind = "null"
+	CellCount     DeviationKind = "cell_count" // of no column
 )
 
 // Message says what is wrong, without where.
@@ -390,6 +409,8 @@ func (d *Deviation) Message() string {
 		return "the header has no column " + d.Column
 	case NullCell:
 		return "it is null"
+	case CellCount:
+		return "the row has not as many cells as its header"
 	}
 	return fmt.Sprintf("%q is no %s", d.First.Text, d.Type)
 }

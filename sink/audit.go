@@ -135,6 +135,7 @@ type chainWalk struct {
 
 	held    *settledRecord  // with files, which the next record may repair
 	missing map[string]bool // objects that were reported
+	rejects rejectFiles     // of the quarantine, which later records may retire
 }
 
 // walk goes on to before the first reset whose number is above one.
@@ -171,7 +172,7 @@ func (w *chainWalk) walk(ctx context.Context, reset int64) error {
 			return err
 		}
 	}
-	return nil
+	return w.settleRejects(ctx)
 }
 
 func (w *chainWalk) nextSeq() int64 { return w.link.seq + 1 }
@@ -240,6 +241,7 @@ func (w *chainWalk) record(ctx context.Context, r *Record) error {
 	if err := w.settle(ctx, true); err != nil {
 		return err
 	}
+	w.retire(r)
 	w.held = &settledRecord{Record: r, files: r.Files}
 	return nil
 }
@@ -362,16 +364,28 @@ func (w *chainWalk) settle(ctx context.Context, published bool) error {
 	}
 	w.held = nil
 	for _, f := range held.files {
-		w.run.inventory.listed(f.Key)
-		size := min(max(f.Size, 1), w.run.Memory)
-		if err := w.run.memory.Acquire(ctx, size); err != nil {
+		if f.Table == Quarantine {
+			w.rejects.add(held.Record, f, published)
+			continue
+		}
+		if err := w.check(ctx, held.Record, f, published); err != nil {
 			return err
 		}
-		w.run.group.Go(func() error {
-			defer w.run.memory.Release(size)
-			return w.run.file(ctx, w.partition, held.Record, f, published)
-		})
 	}
+	return nil
+}
+
+// check reads a file that the record lists and nothing has retired.
+func (w *chainWalk) check(ctx context.Context, r *Record, f File, published bool) error {
+	w.run.inventory.listed(f.Key)
+	size := min(max(f.Size, 1), w.run.Memory)
+	if err := w.run.memory.Acquire(ctx, size); err != nil {
+		return err
+	}
+	w.run.group.Go(func() error {
+		defer w.run.memory.Release(size)
+		return w.run.file(ctx, w.partition, r, f, published)
+	})
 	return nil
 }
 

@@ -181,16 +181,25 @@ func (t *Table) ReadChain(ctx context.Context, partition int) iter.Seq2[Record, 
 }
 
 // Files gives the data files of a topic partition as its chain lists them, with
-// repaired ones in place of those that were lost. The files of the last record
-// may not be visible yet.
+// repaired ones in place of those that were lost, and without those of the quarantine
+// that a replay has retired. The files of the last record may not be visible yet.
 func (t *Table) Files(ctx context.Context, partition int) iter.Seq2[File, error] {
 	return func(yield func(File, error) bool) {
+		retired := t.retirements(partition)
 		for b, err := range t.settled(ctx, partition, math.MaxInt64) {
 			if err != nil {
 				yield(File{}, err)
 				return
 			}
 			for _, f := range b.files {
+				gone, err := retired.of(ctx, f)
+				if err != nil {
+					yield(File{}, err)
+					return
+				}
+				if gone {
+					continue
+				}
 				if !yield(f, nil) {
 					return
 				}
@@ -288,7 +297,7 @@ func (c *Chain) load(ctx context.Context, until stop) (last *Record, err error) 
 // follow checks that this program can go on behind a record.
 func (t *Table) follow(partition int, r *Record) error {
 	switch r.Kind {
-	case KindRows, KindRepair, KindGap, KindRewind, KindReset, KindClose, KindOpen:
+	case KindRows, KindRepair, KindReplay, KindGap, KindRewind, KindReset, KindClose, KindOpen:
 		return nil
 	}
 	return &KindError{Key: t.recordKey(partition, r.Seq), Kind: string(r.Kind)}

@@ -24,6 +24,7 @@ type Draft struct {
 	attempt string
 	used    bool    // was committed, or that was tried
 	repair  *repair // nil but for a draft that makes lost files again
+	replay  *replay // nil but for a draft that takes rows out of the quarantine
 
 	met      map[schema.StreamID]*stream
 	last     *stream // the stream met last

@@ -250,7 +250,7 @@ func (t *Table) misnamed(partition int, r *Record, f File) string {
 		return fmt.Sprintf("its name is of topic partition %s/%d", name.Topic, name.Partition)
 	case name.From != r.From || name.To != r.To:
 		return fmt.Sprintf("its name is of offsets %d to %d", name.From, name.To-1)
-	case r.Kind == KindRows && (name.Seq != r.Seq || name.Attempt != r.Attempt):
+	case (r.Kind == KindRows || r.Kind == KindReplay) && (name.Seq != r.Seq || name.Attempt != r.Attempt):
 		return fmt.Sprintf("its name is of record %d, attempt %s", name.Seq, name.Attempt)
 	}
 	return ""

@@ -191,13 +191,29 @@ func (v *inventory) unlisted(ctx context.Context, differ map[int]bool) (keys []s
 }
 
 // eachListed gives the files that the records of a chain list which can be read,
-// without those that a repair has replaced.
+// without those that a repair has replaced or a replay has retired. Those that the last
+// one retires may be visible still.
 func (v *inventory) eachListed(ctx context.Context, partition int, f func(key string)) error {
+	last := v.position.last(partition)
+	retired := map[string]bool{}
+	for seq := int64(0); seq < last; seq++ {
+		r, err := v.table.readable(ctx, partition, seq)
+		if err != nil {
+			return err
+		}
+		if r != nil {
+			for _, gone := range r.Retires {
+				retired[gone.Key] = true
+			}
+		}
+	}
 	var held *settledRecord
 	give := func() {
 		if held != nil {
 			for _, file := range held.files {
-				f(file.Key)
+				if !retired[file.Key] {
+					f(file.Key)
+				}
 			}
 		}
 	}

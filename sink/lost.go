@@ -91,7 +91,7 @@ func (c *Chain) publish(ctx context.Context, r *Record) error {
 		}
 	}
 	if len(lost.Files) == 0 {
-		return nil
+		return c.retire(ctx, r)
 	}
 	for lost.Rows = r; lost.Rows.Kind == KindRepair; {
 		var err error
@@ -125,7 +125,7 @@ func (c *Chain) GiveUp(ctx context.Context) (Outcome, error) {
 		return Undecided, fmt.Errorf("give up lost files of %s: it has none", c)
 	}
 	r := c.record(KindGap)
-	r.Of, r.Lost, r.Counts.Lost = &c.lost.Seq, c.lost.Keys(), c.lost.RowCount()
+	r.Of, r.Lost, r.Counts.Lost, r.Retires = &c.lost.Seq, c.lost.Keys(), c.lost.RowCount(), c.lost.Rows.Retires
 	c.lost = nil
 	outcome, err := c.append(ctx, r)
 	if err != nil {

@@ -174,16 +174,26 @@ type ListedFile struct {
 
 // FilesAt gives the files of a state, chain by chain in the order of records.
 // Files that were repaired are given as they are now, and files that were lost and
-// given up are left out, also when that came later: no reader has ever seen them.
+// given up are left out, also when that came later: no reader has ever seen them. So
+// are files of the quarantine that a replay has retired since: they are gone.
 func (t *Table) FilesAt(ctx context.Context, s Position) iter.Seq2[ListedFile, error] {
 	return func(yield func(ListedFile, error) bool) {
 		for p := range t.partitions {
+			retired := t.retirements(p)
 			for b, err := range t.settled(ctx, p, s.last(p)) {
 				if err != nil {
 					yield(ListedFile{}, err)
 					return
 				}
 				for _, f := range b.files {
+					gone, err := retired.of(ctx, f)
+					if err != nil {
+						yield(ListedFile{}, err)
+						return
+					}
+					if gone {
+						continue
+					}
 					if !yield(ListedFile{File: f, TopicPartition: p, Seq: b.Seq, From: b.From, To: b.To}, nil) {
 						return
 					}

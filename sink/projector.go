@@ -103,6 +103,11 @@ func (p *Projector) read(ctx context.Context, partition int) error {
 				last.files = slices.DeleteFunc(last.files, func(f File) bool { return slices.Contains(r.Lost, f.Key) })
 			}
 			p.base.addAll(last)
+			if r.Kind == KindReplay {
+				for _, f := range r.Retires {
+					p.base.Quarantine.subtract(f.Rows, f.Size)
+				}
+			}
 			p.held[partition] = held{r.Files, r.Schema}
 		}
 		p.at[partition] = r.link()

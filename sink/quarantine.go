@@ -4,6 +4,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/parquet-go/parquet-go"
+
 	"lakefeed/schema"
 )
 
@@ -43,23 +45,24 @@ var quarantineColumns = []struct {
 	typ    schema.Type
 	text   func(*QuarantineRow) string
 	number func(*QuarantineRow) int64
+	set    func(*QuarantineRow, parquet.Value) // reads it back
 }{
-	{name: "raw", typ: stringType}, // binary
-	{name: "source", typ: stringType, text: func(r *QuarantineRow) string { return r.Source }},
-	{name: "stream", typ: stringType, text: func(r *QuarantineRow) string { return r.Stream }},
-	{name: "row", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.Row }},
-	{name: "line", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.Line }},
-	{name: "bytes_from", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.BytesFrom }},
-	{name: "bytes_to", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.BytesTo }},
-	{name: "topic", typ: stringType, text: func(r *QuarantineRow) string { return r.Topic }},
-	{name: "partition", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.Partition }},
-	{name: "offset", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.Offset }},
-	{name: "stage", typ: stringType, text: func(r *QuarantineRow) string { return r.Stage }},
-	{name: "rule", typ: stringType, text: func(r *QuarantineRow) string { return r.Rule }},
-	{name: "column", typ: stringType, text: func(r *QuarantineRow) string { return r.Column }},
-	{name: "message", typ: stringType, text: func(r *QuarantineRow) string { return r.Message }},
-	{name: "schema_version", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.SchemaVersion }},
-	{name: "at", typ: instantType},
+	{name: "raw", typ: stringType, set: setRaw}, // binary
+	{name: "source", typ: stringType, text: func(r *QuarantineRow) string { return r.Source }, set: func(r *QuarantineRow, v parquet.Value) { r.Source = string(v.ByteArray()) }},
+	{name: "stream", typ: stringType, text: func(r *QuarantineRow) string { return r.Stream }, set: func(r *QuarantineRow, v parquet.Value) { r.Stream = string(v.ByteArray()) }},
+	{name: "row", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.Row }, set: func(r *QuarantineRow, v parquet.Value) { r.Row = numberOrUnknown(v) }},
+	{name: "line", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.Line }, set: func(r *QuarantineRow, v parquet.Value) { r.Line = numberOrUnknown(v) }},
+	{name: "bytes_from", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.BytesFrom }, set: func(r *QuarantineRow, v parquet.Value) { r.BytesFrom = numberOrUnknown(v) }},
+	{name: "bytes_to", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.BytesTo }, set: func(r *QuarantineRow, v parquet.Value) { r.BytesTo = numberOrUnknown(v) }},
+	{name: "topic", typ: stringType, text: func(r *QuarantineRow) string { return r.Topic }, set: func(r *QuarantineRow, v parquet.Value) { r.Topic = string(v.ByteArray()) }},
+	{name: "partition", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.Partition }, set: func(r *QuarantineRow, v parquet.Value) { r.Partition = numberOrUnknown(v) }},
+	{name: "offset", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.Offset }, set: func(r *QuarantineRow, v parquet.Value) { r.Offset = numberOrUnknown(v) }},
+	{name: "stage", typ: stringType, text: func(r *QuarantineRow) string { return r.Stage }, set: func(r *QuarantineRow, v parquet.Value) { r.Stage = string(v.ByteArray()) }},
+	{name: "rule", typ: stringType, text: func(r *QuarantineRow) string { return r.Rule }, set: func(r *QuarantineRow, v parquet.Value) { r.Rule = string(v.ByteArray()) }},
+	{name: "column", typ: stringType, text: func(r *QuarantineRow) string { return r.Column }, set: func(r *QuarantineRow, v parquet.Value) { r.Column = string(v.ByteArray()) }},
+	{name: "message", typ: stringType, text: func(r *QuarantineRow) string { return r.Message }, set: func(r *QuarantineRow, v parquet.Value) { r.Message = string(v.ByteArray()) }},
+	{name: "schema_version", typ: bigintType, number: func(r *QuarantineRow) int64 { return r.SchemaVersion }, set: func(r *QuarantineRow, v parquet.Value) { r.SchemaVersion = numberOrUnknown(v) }},
+	{name: "at", typ: instantType, set: setAt},
 }
 
 // QuarantineTypes are the names and DDL types of the quarantine table's columns.
@@ -121,4 +124,23 @@ func appendNumberOrNull(v *schema.Vector, n int64) {
 		return
 	}
 	v.AppendInt(n)
+}
+
+func numberOrUnknown(v parquet.Value) int64 {
+	if v.IsNull() {
+		return Unknown
+	}
+	return v.Int64()
+}
+
+func setRaw(r *QuarantineRow, v parquet.Value) {
+	if !v.IsNull() {
+		r.Raw = append([]byte{}, v.ByteArray()...)
+	}
+}
+
+func setAt(r *QuarantineRow, v parquet.Value) {
+	if !v.IsNull() {
+		r.At = time.UnixMilli(v.Int64()).UTC()
+	}
 }

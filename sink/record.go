@@ -29,6 +29,7 @@ type Kind string
 const (
 	KindRows     Kind = "rows"     // a batch
 	KindRepair   Kind = "repair"   // files of the record before it that were lost, made again
+	KindReplay   Kind = "replay"   // rows in quarantine were taken again, and are records now
 	KindGap      Kind = "gap"      // offsets, or files, that are lost and were given up
 	KindReset    Kind = "reset"    // the topic was made again: a new log
 	KindRewind   Kind = "rewind"   // the log was cut: the chain goes back
@@ -100,6 +101,7 @@ type Counts struct {
 	Skipped     int64 `json:"skipped"`     // offsets
 	Rescued     int64 `json:"rescued"`     // cells
 	Lost        int64 `json:"lost,omitempty"`
+	Filtered    int64 `json:"filtered,omitempty"` // replay: rows that the feed leaves out now
 }
 
 // Fingerprint tells one message from another that may have its offset one day.
@@ -177,6 +179,8 @@ type Record struct {
 	Of       *int64          `json:"of,omitempty"`       // repair, gap: the record whose files were lost
 	Replaces map[string]File `json:"replaces,omitempty"` // repair: lost key to the file made instead
 	Lost     []string        `json:"lost,omitempty"`     // gap: keys of lost files that were given up
+	Retires  []Retired       `json:"retires,omitempty"`  // replay: files of the quarantine whose rows its own files have; also of its repair, and of the gap that gives it up
+	Offsets  []Range         `json:"offsets,omitempty"`  // replay: of the rows that were taken again, ascending
 	Next     int             `json:"next,omitempty"`     // close, open: the generation that goes on
 	M        *int64          `json:"m,omitempty"`        // close, open: number of the swap
 	Folder   string          `json:"folder,omitempty"`   // redirect
@@ -273,7 +277,7 @@ func (r *Record) check() error {
 			return fmt.Errorf("a record of kind %s names no swap or no generation, or has files", r.Kind)
 		}
 		fallthrough
-	case KindRepair, KindRedirect:
+	case KindRepair, KindReplay, KindRedirect:
 		if r.To != r.From {
 			return fmt.Errorf("a record of kind %s moves from %d to %d", r.Kind, r.From, r.To)
 		}
@@ -288,6 +292,9 @@ func (r *Record) check() error {
 	}
 	if r.Kind == KindRepair && (r.Of == nil || len(r.Replaces) == 0) {
 		return errors.New("a repair names no record or no files")
+	}
+	if err := r.checkReplay(); err != nil {
+		return err
 	}
 	for f := range r.Added() {
 		if f.Key == "" || f.Key != f.Staged.Key || f.Size < 0 || f.Rows < 0 || f.Size != f.Staged.Size {

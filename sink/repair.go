@@ -51,6 +51,7 @@ func (c *Chain) Repair(ctx context.Context, d *Draft, in Commit) (Outcome, error
 	d.used = true
 	r := c.record(KindRepair)
 	r.Of, r.Replaces, r.Schema, r.Attempt = &lost.Seq, make(map[string]File, len(lost.Files)), lost.Rows.Schema, d.attempt
+	r.Retires = lost.Rows.Retires // which is not done before the files are there
 	if err := d.remade(r, in); err != nil {
 		c.discard(ctx, &Record{Files: in.Files})
 		return Undecided, lost.Because(err)

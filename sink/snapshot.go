@@ -43,6 +43,10 @@ func (s *Stats) add(rows, bytes int64) {
 	s.Files, s.Rows, s.Bytes = s.Files+1, s.Rows+rows, s.Bytes+bytes
 }
 
+func (s *Stats) subtract(rows, bytes int64) {
+	s.Files, s.Rows, s.Bytes = s.Files-1, s.Rows-rows, s.Bytes-bytes
+}
+
 // SnapshotPartition is one partition of a table; a table without partition
 // columns has one, without values.
 type SnapshotPartition struct {

@@ -123,7 +123,7 @@ func (a *streamAudit) record(partition int, r *Record) {
 		}
 		a.chains[partition].put(after)
 	}
-	if a.lost[partition] {
+	if a.lost[partition] || r.Kind == KindReplay { // whose rows were seen before
 		return
 	}
 	// Rows whose key is not ours are of no stream, and all in quarantine.
