@@ -34,6 +34,9 @@ func (s *Splitter) Cells(dst []Cell) []Cell {
 
 // cellsOf cuts a record.
 func (s *Splitter) cellsOf(dst []Cell, raw []byte, how reading) []Cell {
+	if how >= byStray {
+		return s.cellsByStray(dst, raw, how)
+	}
 	delim := s.delims
 	if s.d.Trailing {
 		raw = bytes.TrimSuffix(raw, delim)
@@ -238,7 +241,7 @@ func (s *Splitter) AppendRFC4180(dst []byte) []byte {
 	if s.row.plain {
 		return append(dst, raw...)
 	}
-	if !s.wide && s.d.Escape == 0 && s.ends == AnyLineEnd && bytes.IndexByte(raw, '"') < 0 && bytes.IndexByte(raw, s.d.Quote) < 0 &&
+	if s.row.reading == strict && !s.wide && s.d.Escape == 0 && s.ends == AnyLineEnd && bytes.IndexByte(raw, '"') < 0 && bytes.IndexByte(raw, s.d.Quote) < 0 &&
 		(s.delim == ',' || bytes.IndexByte(raw, ',') < 0) {
 		at := len(dst)
 		dst = append(dst, raw...)

@@ -3,6 +3,7 @@ package csv_test
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 	"testing/iotest"
 	"unicode/utf8"
@@ -306,6 +307,28 @@ func (f reference) cells(raw []byte, how string) (cells []string) {
 	}
 }
 
+// stray cuts a record that has not the table's delimiter by another, where that
+// gives as many cells as the table has columns.
+func (f reference) stray(raw []byte, cells []string) []string {
+	if f.o.Width < 3 || bytes.Contains(raw, f.delim) || f.d.Quote == 0 && f.d.Escape != 0 {
+		return cells
+	}
+	for _, delimiter := range []string{",", ";", "\t", "|", " "} {
+		if delimiter[0] == f.d.Quote || delimiter[0] == f.d.Escape || !bytes.Contains(raw, []byte(delimiter)) {
+			continue
+		}
+		by := f
+		by.delim, by.d.Padded = []byte(delimiter), false
+		other := by.cells(raw, "strict")
+		// By spaces it has to have a number, and a text in quotes.
+		number := slices.ContainsFunc(other, func(c string) bool { return strings.ContainsAny(c, "0123456789") })
+		if len(other) == f.o.Width && (delimiter != " " || number && f.d.Quote != 0 && bytes.IndexByte(raw, f.d.Quote) >= 0) {
+			return other
+		}
+	}
+	return cells
+}
+
 // lenient finds the end of the record at the beginning of window, read leniently:
 // after its last cell a line end stands.
 func (f reference) lenient(window []byte, atEnd bool) (end int, known bool) {
@@ -431,6 +454,9 @@ func (f reference) row(p int, outside bool) (r result, end int) {
 			r.Rule = csv.Encoding
 		} else {
 			r.Cells = f.cells(raw, how)
+			if how == "strict" && r.Breaks == 0 {
+				r.Cells = f.stray(raw, r.Cells)
+			}
 		}
 		return r, p + len(raw)
 	}

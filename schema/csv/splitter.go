@@ -99,19 +99,20 @@ const (
 // which grows to little more than Options.MaxRecord at most. It is not safe for
 // concurrent use.
 type Splitter struct {
-	r       io.Reader
-	d       Dialect
-	delim   byte // where the delimiter is a single byte
-	delims  []byte
-	wide    bool // the delimiter has several bytes
-	verbose bool // records are not RFC 4180 as they stand, whatever they hold
-	max     int
-	width   int
-	hold    bool
-	heads   heads
-	tail    Tail
-	tooLong string // the message of a TooLong reject
-	badText string // the message of an Encoding reject
+	r        io.Reader
+	d        Dialect
+	delim    byte // where the delimiter is a single byte
+	delims   []byte
+	wide     bool // the delimiter has several bytes
+	sampling bool // no row is parted by another delimiter, which would speak for a wrong one
+	verbose  bool // records are not RFC 4180 as they stand, whatever they hold
+	max      int
+	width    int
+	hold     bool
+	heads    heads
+	tail     Tail
+	tooLong  string // the message of a TooLong reject
+	badText  string // the message of an Encoding reject
 
 	size    int // of the buffer at first
 	buf     []byte
@@ -156,6 +157,7 @@ func NewSplitter(r io.Reader, d Dialect, o Options) *Splitter {
 func splitText(text []byte, d Dialect, o Options) *Splitter {
 	s := newSplitter(d, o)
 	s.buf, s.eof, s.readErr = text[:len(text):len(text)], true, io.EOF
+	s.sampling = true
 	s.validate()
 	return s
 }
@@ -449,6 +451,11 @@ func (s *Splitter) emit(end, next int, how reading) *Row {
 	if s.spanned || s.ends != AnyLineEnd {
 		r.Breaks = countBreaks(r.Raw)
 		s.line += int64(r.Breaks)
+	}
+	if s.width > 2 && how == strict && !s.spanned && !s.sampling && s.indexDelim(r.Raw, s.delims) < 0 {
+		if r.reading = s.strayReading(r.Raw); r.reading != strict {
+			r.plain = false
+		}
 	}
 	s.gap = false
 	if end > s.valid && !utf8.Valid(r.Raw) {

@@ -53,6 +53,8 @@ func TestSplitter(t *testing.T) {
 		{"tokens are copied", `"NA",NA,"",,"x"`, standard, csv.Options{}, []string{`~1 0-15 "NA",NA,"",,"x"`}},
 		{"tabs", "a\tb \"c\"\t\n", csv.Dialect{Delimiter: "\t", Quote: '"'}, csv.Options{}, []string{`~1 0-9 a,"b ""c""",`}},
 		{"several bytes", "a|||\"b||c\"||\n||\"\n\"", csv.Dialect{Delimiter: "||", Quote: '"'}, csv.Options{}, []string{`~1 0-13 a,"|""b","c""",`, "2 13-18 ,\"\n\" +1"}},
+		{"a row by another delimiter", "a,b,c\n1;\"2.5\";x\n4\t5\t6\n7;8\n9|\"q;\"|\n", standard, csv.Options{Width: 3}, []string{"~1 0-6 a,b,c", "2 6-16 1,2.5,x", "3 16-22 4,5,6", "4 22-26 7;8", "5 26-34 9,q;,"}},
+		{"a row by spaces", "a,b,c\n1 \"x y\" NA\nthree little words\n\"say\" three words\n", standard, csv.Options{Width: 3}, []string{"~1 0-6 a,b,c", `2 6-17 1,x y,NA`, "3 17-36 three little words", `4 36-54 """say"" three words"`}},
 		{"from the middle", "x,y\nz", standard, csv.Options{Offset: 100, Line: 7}, []string{"~7 100-104 x,y", "8 104-105 z"}},
 		{"held", "a\nb,\"c", standard, csv.Options{Hold: true}, []string{"~1 0-2 a"}},
 		{"held after cr", "a\rb\r", standard, csv.Options{Hold: true}, []string{"~1 0-2 a"}},
