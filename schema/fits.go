@@ -117,6 +117,7 @@ type reading struct {
 // read finds what a cell's text can be, among some types.
 func (r *reading) read(text []byte, among fits) {
 	*r = reading{}
+	text = unpadded(text)
 	if len(text) == 0 || len(text) > maxNumber {
 		return
 	}

@@ -1,14 +1,19 @@
 package schema
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 )
 
 // AppendCell adds a cell's text to a vector as a value of the vector's type. It
 // says false, and adds nothing, when the text is no such value. It knows nothing
-// of nulls: the caller does.
+// of nulls: the caller does. Spaces around a value are none of it; in a string they are
+// characters.
 func (v *Vector) AppendCell(text []byte) bool {
+	if v.Type.Kind != String && v.Type.Kind != Unknown {
+		text = unpadded(text)
+	}
 	switch v.Type.Kind {
 	case String, Unknown:
 		v.AppendText(text)
@@ -64,6 +69,15 @@ func (v *Vector) AppendCell(text []byte) bool {
 		return ok
 	}
 	return false
+}
+
+// unpadded is a text without the spaces around it, with which files align their
+// columns.
+func unpadded(text []byte) []byte {
+	if n := len(text); n == 0 || text[0] != ' ' && text[n-1] != ' ' {
+		return text
+	}
+	return bytes.Trim(text, " ")
 }
 
 // appendFormatted adds a number that is not written plainly.

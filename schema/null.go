@@ -23,10 +23,10 @@ func (n *Nulls) Declared(text []byte, quoted bool) bool {
 }
 
 // Typed says whether a cell is null in a column of another type than string. A
-// quoted cell is only when it is empty.
+// quoted cell is only when it is empty, or holds nothing but spaces.
 func (n *Nulls) Typed(text []byte, quoted bool) bool {
 	switch {
-	case len(text) == 0:
+	case len(unpadded(text)) == 0:
 		return true
 	case quoted:
 		return false
