@@ -32,11 +32,12 @@ type Feeds struct {
 
 // fileSettings is what lakefeed.yaml has: deploy/docs/config.md.
 type fileSettings struct {
-	Lake    `yaml:",inline"`
-	Kafka   `yaml:",inline"`
-	Memory  `yaml:",inline"`
-	Catalog Catalog        `yaml:"catalog"`
-	Feeds   []feedSettings `yaml:"feeds"`
+	Lake     `yaml:",inline"`
+	Kafka    `yaml:",inline"`
+	Memory   `yaml:",inline"`
+	Listener `yaml:",inline"`
+	Catalog  Catalog        `yaml:"catalog"`
+	Feeds    []feedSettings `yaml:"feeds"`
 
 	doc *config.Document
 }

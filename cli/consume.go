@@ -18,6 +18,7 @@ type consumeCommand struct {
 	Sink
 	Catalog
 	Memory `embed:""`
+	Listener
 	Output
 	Progress
 }

@@ -33,11 +33,12 @@ type job struct {
 // process is what the feeds of a run share.
 type process struct {
 	*Globals
-	store  sink.Store
-	conn   *connection
-	budget *consumer.Budget
-	board  *board
-	sent   map[string]chan struct{} // by topic: closed when no feed here sends to it any more
+	store   sink.Store
+	conn    *connection
+	budget  *consumer.Budget
+	board   *board
+	metrics *metrics
+	sent    map[string]chan struct{} // by topic: closed when no feed here sends to it any more
 }
 
 // feed is the run of one feed.
@@ -83,6 +84,12 @@ func (j *job) start(ctx context.Context, g *Globals, feeds []*feed) (err error) 
 	if err := shared.checkLog(&shared.Lake); err != nil {
 		return err
 	}
+	p.metrics = newMetrics(version())
+	unserve, err := shared.Listener.serve(p.metrics)
+	if err != nil {
+		return err
+	}
+	defer unserve()
 	if j.stored {
 		if p.store, err = shared.writable(ctx, g, shared.Memory.Memory); err != nil {
 			return err
@@ -170,7 +177,7 @@ func (f *feed) open(ctx context.Context, find func(context.Context) (broker.Topi
 func (f *feed) producer(follow bool) *producer.Producer {
 	return &producer.Producer{Config: producer.Config{
 		Client: f.conn.client, Topic: f.topic, Sources: f.sources, Exclusive: f.conn.embedded != nil, Follow: follow, CSV: f.CSV.overrides(),
-		HeadersEvery: f.Every, Events: f.progress.producer(), Log: f.logger(),
+		HeadersEvery: f.Every, Events: f.metrics.producer(f.Table, f.progress.producer()), Log: f.logger(),
 	}}
 }
 
@@ -181,7 +188,7 @@ func (f *feed) consumer() *consumer.Consumer {
 		Contract: contract,
 		Client:   f.conn.client, Topic: f.topic, Table: f.table, FlushBytes: int(f.Flush.Size), FlushEvery: f.Flush.Every, Budget: f.budget, Meta: f.Meta,
 		OnDataLoss: f.dataLoss(), AdoptNewLog: f.conn.embedded != nil,
-		Events: f.events(), Log: f.logger(),
+		Events: f.metrics.consumer(f.Table, f.events()), Log: f.logger(),
 	}
 	if f.conn.embedded == nil {
 		c.Group = f.group()

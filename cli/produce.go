@@ -21,6 +21,7 @@ type produceCommand struct {
 	Topic `embed:""`
 	Lake
 	CSV
+	Listener
 	Output
 	Progress
 }

@@ -26,6 +26,7 @@ type Settings struct {
 	Sink
 	Catalog
 	Memory `embed:""`
+	Listener
 	// Sources are the feed's arguments or its source in the file.
 	Sources []string `kong:"-"`
 }
