@@ -27,6 +27,7 @@ func TestFaultPoints(t *testing.T) {
 				// The first passing of a point, and later ones where it is passed
 				// more often; the run after that goes through.
 				passings := 2
+				var w watcher
 				if point == fault.ObjectCreate {
 					passings = 8 // what a table consists of
 				}
@@ -45,12 +46,14 @@ func TestFaultPoints(t *testing.T) {
 						t.Fatalf("passing %d: the point was not passed, or its fault not told: %v", n, r)
 					}
 					checkInvariants(t, lake, "rows")
+					w.look(t, lake, "rows", 2)
 				}
 				ok(t, args...)
 				readTable(t, lake, "rows").eachOnce(t, "id", rows+2)
 				if x, all := checkInvariants(t, lake, "rows"), int64(rows+3); x != (restLake{complete: all, rows: all}) {
 					t.Errorf("at the end the lake is %+v, want all %d rows of complete streams and nothing else", x, all)
 				}
+				w.look(t, lake, "rows", 2)
 				if s := parse(t, ok(t, args...)); s.Sent != 0 || s.Rows != 0 || s.Total.Rows != rows+2 {
 					t.Errorf("one more run: %+v", s)
 				}
