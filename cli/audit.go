@@ -108,7 +108,7 @@ func (c *auditCommand) compare(ctx context.Context, g *Globals, table *sink.Tabl
 		return err
 	}
 	report.Deep = c.Deep
-	audit := &consumer.Audit{Client: conn.client, Topic: topic, Table: table, Report: report, Position: position, Deep: c.Deep, Whole: c.WholeTopic}
+	audit := &consumer.Audit{Client: conn.client, Topic: topic, Table: table, Report: report, Position: position, Deep: c.Deep, Whole: c.WholeTopic, Secret: maskKey}
 	return audit.Run(ctx)
 }
 

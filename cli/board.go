@@ -86,6 +86,7 @@ func (b *board) standing() standing {
 		all.Commits += p.now.Commits
 		all.Rows += p.commit.Rows
 		all.Quarantined += p.commit.Quarantined
+		all.Filtered += p.commit.Filtered
 		all.Rescued += p.commit.Rescued
 		worked += p.worked
 		known = known && !p.unknown

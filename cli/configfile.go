@@ -144,6 +144,7 @@ func (c *Feeds) settings(g *Globals, command any, sources []string, named bool, 
 			s.Sources = sources
 		}
 		s.fill(command, g.given, f.doc, f, feed)
+		s.doc = f.doc
 		feeds = append(feeds, s)
 	}
 	return feeds, true, nil
@@ -212,6 +213,7 @@ func (f *fileSettings) check() {
 	for i := range f.Feeds {
 		feed := &f.Feeds[i]
 		feed.check(doc)
+		feed.checkTransform(doc, f.path)
 		if feed.Table == "" {
 			continue
 		}

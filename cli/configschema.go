@@ -9,6 +9,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"lakefeed/cli/config"
+	"lakefeed/consumer/transform"
 )
 
 type configSchemaCommand struct{}
@@ -49,6 +50,8 @@ func valueSchema(t reflect.Type) *jsonschema.Schema {
 	switch {
 	case t == reflect.TypeFor[bytesFlag](), t == reflect.TypeFor[percentFlag]():
 		return either("string", "number")
+	case t == reflect.TypeFor[transform.Literal]():
+		return either("string", "number", "boolean")
 	case t == reflect.TypeFor[time.Duration](), reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		return text()
 	case t == reflect.TypeFor[map[string]config.Secret]():

@@ -125,7 +125,7 @@ func (j *job) start(ctx context.Context, g *Globals, feeds []*feed) (err error) 
 			running, stop := context.WithCancelCause(ctx)
 			defer stop(nil)
 			f.stop = stop
-			f.err = j.do(running, f)
+			f.err = f.explain(j.do(running, f))
 			var tooMany *quarantineError
 			if ctx.Err() == nil && errors.As(context.Cause(running), &tooMany) {
 				f.err = tooMany // what was read before is committed
@@ -156,6 +156,9 @@ func (f *feed) sentAll() {
 
 // open finds the feed's topic and opens its table.
 func (f *feed) open(ctx context.Context, find func(context.Context) (broker.Topic, error)) (err error) {
+	if err := f.unlock(); err != nil {
+		return err
+	}
 	if f.topic, err = find(ctx); err != nil {
 		return err
 	}
@@ -185,8 +188,8 @@ func (f *feed) producer(follow bool) *producer.Producer {
 func (f *feed) consumer() *consumer.Consumer {
 	contract, _ := f.Schema.contract() // which was checked for the recipe
 	c := &consumer.Consumer{
-		Contract: contract,
-		Client:   f.conn.client, Topic: f.topic, Table: f.table, FlushBytes: int(f.Flush.Size), FlushEvery: f.Flush.Every, Budget: f.budget, Meta: f.Meta,
+		Contract: contract, Transform: f.Transform, Secret: maskKey,
+		Client: f.conn.client, Topic: f.topic, Table: f.table, FlushBytes: int(f.Flush.Size), FlushEvery: f.Flush.Every, Budget: f.budget, Meta: f.Meta,
 		OnDataLoss: f.dataLoss(), AdoptNewLog: f.conn.embedded != nil,
 		Events: f.metrics.consumer(f.Table, f.events()), Log: f.logger(),
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"lakefeed/consumer"
 	"lakefeed/producer"
 	"lakefeed/schema"
 	"lakefeed/schema/csv"
@@ -32,16 +33,15 @@ func (f *feed) infer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	inference := schema.Inference{Contract: contract}
-	err = producer.Sample(ctx, f.sources, f.CSV.overrides(), sampleObject, sampleTotal, func(o producer.Object, found csv.Found, head []byte, complete bool) error {
-		return observe(&inference, o.URI, found, head, complete)
+	first, changed, err := consumer.Evolve(contract, f.Transform, func(declared *schema.Contract) ([]schema.Seen, error) {
+		inference := schema.Inference{Contract: declared}
+		err := producer.Sample(ctx, f.sources, f.CSV.overrides(), sampleObject, sampleTotal, func(o producer.Object, found csv.Found, head []byte, complete bool) error {
+			return observe(&inference, o.URI, found, head, complete)
+		})
+		return inference.Seen(), err
 	})
-	if err != nil {
+	if err != nil || !changed {
 		return err
-	}
-	first, changed := schema.Evolve(nil, inference.Seen(), contract)
-	if !changed {
-		return nil
 	}
 	err = f.table.Schemas().Append(ctx, first)
 	if errors.Is(err, sink.ErrExists) {
@@ -60,34 +60,46 @@ func observe(inference *schema.Inference, uri string, found csv.Found, head []by
 		return inference.Header(schema.NumberedNames(found.Width), false)
 	}
 	header, places := 0, placesOf(0)
+	err := eachRow(head, found, complete, func(r *csv.Row, cells []csv.Cell) {
+		if r.Header != header {
+			header = r.Header
+			places = placesOf(header)
+		}
+		if len(cells) != len(places) {
+			return
+		}
+		at := func() schema.Witness { return schema.Witness{Source: uri, Line: r.Line} }
+		for i, cell := range cells {
+			inference.Observe(places[i], cell.Text, cell.Quoted, at)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("sample %s: %w", uri, err)
+	}
+	return nil
+}
+
+// eachRow gives the rows of an object's beginning that was sniffed. Rejects are passed
+// over.
+func eachRow(head []byte, found csv.Found, complete bool, row func(r *csv.Row, cells []csv.Cell)) error {
 	if found.Dialect.ByteOffsets() {
 		head = head[found.Body:]
 	}
+	options := found.Options()
 	options.Hold = !complete
 	splitter := csv.NewSplitter(bytes.NewReader(head), found.Dialect, options)
 	var cells []csv.Cell
 	for {
-		row, err := splitter.Next()
+		next, err := splitter.Next()
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("sample %s: %w", uri, err)
+			return err
 		}
-		if row.Rule != "" {
-			continue
-		}
-		if row.Header != header {
-			header = row.Header
-			places = placesOf(header)
-		}
-		cells = splitter.Cells(cells[:0])
-		if len(cells) != len(places) {
-			continue
-		}
-		at := func() schema.Witness { return schema.Witness{Source: uri, Line: row.Line} }
-		for i, cell := range cells {
-			inference.Observe(places[i], cell.Text, cell.Quoted, at)
+		if next.Rule == "" {
+			cells = splitter.Cells(cells[:0])
+			row(next, cells)
 		}
 	}
 }

@@ -39,6 +39,7 @@ type standing struct {
 	BytesTotal  int64   `json:"bytes_total,omitempty"` // of the sources as stored, 0 where unknown
 	ETA         float64 `json:"eta_seconds,omitempty"` // until all are sent, 0 where unknown
 	Rows        int64   `json:"rows_committed"`
+	Filtered    int64   `json:"rows_filtered"`
 	Quarantined int64   `json:"rows_quarantined"`
 	Rescued     int64   `json:"cells_rescued"`
 	Commits     int64   `json:"commits"`
@@ -151,6 +152,7 @@ func (p *progress) consumer() consumer.Events {
 			p.mu.Lock()
 			p.now.Commits++
 			p.commit.Rows += c.Rows
+			p.commit.Filtered += c.Filtered
 			p.commit.Quarantined += c.Quarantined
 			p.commit.Rescued += c.Rescued
 			p.commit.Duplicates += c.Duplicates
@@ -303,6 +305,9 @@ func roughly(seconds float64) string {
 // lake says what has come to the lake.
 func (s standing) lake() string {
 	text := plural(s.Rows, "row")
+	if s.Filtered > 0 {
+		text += ", " + countText(s.Filtered) + " left out"
+	}
 	if s.Rescued > 0 {
 		text += ", " + countText(s.Rescued) + " rescued"
 	}

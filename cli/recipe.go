@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 
+	"lakefeed/consumer/transform"
 	"lakefeed/schema"
 )
 
@@ -19,5 +20,6 @@ func (s *Sink) recipe(topic string) ([]byte, error) {
 		PartitionBy []string         `json:"partition_by,omitempty"`
 		Meta        bool             `json:"meta,omitempty"`
 		Schema      *schema.Contract `json:"schema,omitempty"`
-	}{1, topic, s.PartitionBy, s.Meta, contract})
+		Transform   transform.Spec   `json:"transform,omitempty"`
+	}{1, topic, s.PartitionBy, s.Meta, contract, s.Transform})
 }

@@ -28,6 +28,7 @@ type report struct {
 	Sent        int64    `json:"rows_sent"`
 	Rows        int64    `json:"rows_committed"`
 	Duplicates  int64    `json:"rows_already_in_lake"`
+	Filtered    int64    `json:"rows_filtered"`
 	Quarantined int64    `json:"rows_quarantined"`
 	Rescued     int64    `json:"cells_rescued"`
 	Files       int      `json:"files"`
@@ -136,7 +137,8 @@ func objectName(uri string) string {
 func (r *report) commits(p *progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r.Rows, r.Quarantined, r.Rescued, r.Duplicates = p.commit.Rows, p.commit.Quarantined, p.commit.Rescued, p.commit.Duplicates
+	r.Rows, r.Filtered, r.Quarantined = p.commit.Rows, p.commit.Filtered, p.commit.Quarantined
+	r.Rescued, r.Duplicates = p.commit.Rescued, p.commit.Duplicates
 	r.Files, r.Bytes = p.commit.Files, p.commit.Bytes
 	for _, c := range p.commit.Causes {
 		r.Causes = append(r.Causes, cause{c.Rule, c.Rows, c.Message, c.Source, max(0, c.Line)})
@@ -185,12 +187,15 @@ func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Ca
 
 // print tells people.
 func (r *report) print(w io.Writer) {
-	if r.Rows+r.Quarantined+r.Sent == 0 && r.failure() == nil {
+	if r.Rows+r.Filtered+r.Quarantined+r.Sent == 0 && r.failure() == nil {
 		fmt.Fprintf(w, "table %s: nothing new in the sources (%.1f s)\n", r.Table, r.Seconds)
 	} else {
 		fmt.Fprintf(w, "table %s: %s in %.1f s\n", r.Table, plural(r.Rows, "new row"), r.Seconds)
 	}
 	r.printObjects(w)
+	if r.Filtered > 0 {
+		fmt.Fprintf(w, "  %s left out by the feed's transforms\n", plural(r.Filtered, "row"))
+	}
 	if r.Duplicates > 0 {
 		fmt.Fprintf(w, "  %s that were sent again were in the lake already and left out\n", plural(r.Duplicates, "row"))
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"lakefeed/cli/config"
+	"lakefeed/consumer/transform"
 	"lakefeed/sink"
 )
 
@@ -29,6 +30,8 @@ type Settings struct {
 	Listener
 	// Sources are the feed's arguments or its source in the file.
 	Sources []string `kong:"-"`
+
+	doc *config.Document // that the settings are from; nil for the command line's
 }
 
 // Feed are the flags that name a feed.
@@ -59,6 +62,8 @@ type Sink struct {
 	OnDataLoss  string     `help:"When the topic has lost rows that the lake needs: ${enum}. record writes down in the lake what is lost and goes on." enum:"halt,record" default:"halt" yaml:"on_data_loss"`
 	Quarantine  Quarantine `embed:"" prefix:"quarantine-" yaml:"quarantine"`
 	Schema      Contract   `embed:"" yaml:"schema"`
+	// Transform are the steps that make records of rows.
+	Transform transform.Spec `kong:"-" yaml:"transform"`
 }
 
 // Flush says when a batch is committed.

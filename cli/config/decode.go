@@ -216,6 +216,7 @@ func (d *Document) mapping(n ast.Node, v reflect.Value, path string) {
 			d.shown[entry{v.Addr().Interface(), p.name}] = raw
 		}
 		d.places[entry{v.Addr().Interface(), p.name}] = placeOf(p.key)
+		d.values[entry{v.Addr().Interface(), p.name}] = placeOf(p.value)
 	}
 }
 
@@ -223,7 +224,7 @@ func (d *Document) mapping(n ast.Node, v reflect.Value, path string) {
 func (d *Document) list(n ast.Node, v reflect.Value, path string) {
 	s, ok := n.(*ast.SequenceNode)
 	if !ok {
-		if v.Type().Elem().Kind() == reflect.Struct {
+		if one := v.Type().Elem(); one.Kind() == reflect.Struct || one.Kind() == reflect.Pointer {
 			d.fail(v, placeOf(n), "begin each of its entries with a hyphen", "%s takes a list, not %s", path, kindOf(n))
 			return
 		}
@@ -252,7 +253,8 @@ func (d *Document) scalar(n ast.Node, v reflect.Value, path string) {
 	if expanded {
 		d.shown[v.Addr().Interface()] = raw
 	}
-	if _, isText := n.(*ast.StringNode); !isText && !expanded && v.Kind() == reflect.String && v.Type() != reflect.TypeFor[Secret]() {
+	_, reads := v.Addr().Interface().(encoding.TextUnmarshaler) // takes numbers and words, too
+	if _, isText := n.(*ast.StringNode); !isText && !expanded && !reads && v.Kind() == reflect.String && v.Type() != reflect.TypeFor[Secret]() {
 		if _, literal := n.(*ast.LiteralNode); !literal {
 			d.fail(v, placeOf(n), fmt.Sprintf("write it in quotes: %q", raw), "%s takes text, and %s is %s", path, raw, kindOf(n))
 			return

@@ -30,8 +30,9 @@ type Document struct {
 	lines   []string
 	root    reflect.Type
 	places  map[any]place
-	shown   map[any]string // text of the file for values with references
-	failed  map[any]bool   // what could not be decoded
+	values  map[entry]place // of a map's elements; places has those of their keys
+	shown   map[any]string  // text of the file for values with references
+	failed  map[any]bool    // what could not be decoded
 	anchors map[string]ast.Node
 	within  []string // aliases being followed
 	faults  []Fault
@@ -52,7 +53,7 @@ type entry struct {
 func Decode(name string, text []byte, v any) *Document {
 	d := &Document{
 		name: name, lines: strings.Split(lineEnds.Replace(string(text)), "\n"), root: reflect.TypeOf(v).Elem(),
-		places: map[any]place{}, shown: map[any]string{}, failed: map[any]bool{}, anchors: map[string]ast.Node{},
+		places: map[any]place{}, values: map[entry]place{}, shown: map[any]string{}, failed: map[any]bool{}, anchors: map[string]ast.Node{},
 	}
 	file, err := parse(text)
 	if err != nil {
@@ -127,6 +128,19 @@ func (d *Document) Has(p any) bool {
 	return ok
 }
 
+// HasEntry says whether the file has an element of the map that p points to.
+func (d *Document) HasEntry(p any, key string) bool {
+	_, ok := d.places[entry{p, key}]
+	return ok
+}
+
+// Clean is the document without the faults found so far.
+func (d *Document) Clean() *Document {
+	out := *d
+	out.faults = nil
+	return &out
+}
+
 // Shown is the text that the file has for a value: the reference and not what it
 // stands for, which may be secret.
 func (d *Document) Shown(p any, value string) string {
@@ -165,6 +179,41 @@ func (d *Document) Fault(p any, hint, format string, args ...any) {
 // EntryFault adds a fault of one element of the map that p points to.
 func (d *Document) EntryFault(p any, key, hint, format string, args ...any) {
 	d.Fault(entry{p, key}, hint, format, args...)
+}
+
+// TextFault adds a fault of a part of a text: of the value that p points to, or of an
+// element of the map that it points to where there is a key. offset and width are in
+// characters of the text; where the file has the text in another form, the fault is of
+// all of it, and shows the part.
+func (d *Document) TextFault(p any, key, text string, offset, width int, hint, format string, args ...any) {
+	at, ok := d.places[p]
+	if key != "" {
+		at, ok = d.values[entry{p, key}]
+	}
+	if !ok {
+		at = place{1, 1, 1}
+	}
+	message := fmt.Sprintf(format, args...)
+	if width > 0 {
+		found := -1
+		if ok && at.line <= len(d.lines) {
+			line := []rune(d.lines[at.line-1])
+			for skip := 0; skip <= 1 && found < 0; skip++ { // a quote
+				from := at.column - 1 + skip
+				if n := len([]rune(text)); from+n <= len(line) && string(line[from:from+n]) == text {
+					found = from + 1
+				}
+			}
+		}
+		if found > 0 {
+			at = place{at.line, found + offset, width}
+		} else if !strings.Contains(text, "\n") {
+			message += fmt.Sprintf("\n      | %s\n      | %s%s", text, strings.Repeat(" ", offset), strings.Repeat("^", width))
+		} else {
+			message += fmt.Sprintf(", at %q", string([]rune(text)[offset:offset+width]))
+		}
+	}
+	d.fault(at, hint, "%s", message)
 }
 
 func (d *Document) fault(at place, hint, format string, args ...any) {

@@ -22,9 +22,19 @@ func KeyPrint(secret []byte) string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// minSecret is the shortest key that hmac takes, in bytes: a shorter one can be guessed,
+// Hashes says whether the step masks a column by a keyed hash.
+func (s *Step) Hashes() bool {
+	for _, way := range s.Mask {
+		if way == Hmac {
+			return true
+		}
+	}
+	return false
+}
+
+// MinKey is the shortest key that hmac takes, in bytes: a shorter one can be guessed,
 // and with it the values.
-const minSecret = 16
+const MinKey = 16
 
 // hider makes what is shown of a text, which it may write into scratch.
 type hider func(scratch, text []byte) []byte
@@ -97,9 +107,9 @@ func (b *builder) hider(s *Step, name, way string) hider {
 		if s.Key != nil {
 			secret = s.Key.Secret
 		}
-		if len(secret) < minSecret {
+		if len(secret) < MinKey {
 			if b.known {
-				b.fault(&s.Mask, name, "make one: openssl rand -hex 32", "mask of %s: hmac takes a key of %d bytes or more", name, minSecret)
+				b.fault(&s.Mask, name, "make one: openssl rand -hex 32", "mask of %s: hmac takes a key of %d bytes or more", name, MinKey)
 			}
 			return nil
 		}

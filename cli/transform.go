@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"lakefeed/cli/config"
+	"lakefeed/consumer/transform"
+	"lakefeed/schema"
+	"lakefeed/schema/csv"
+	"lakefeed/sink"
+)
+
+// maxLookup is the largest file that values are looked up in, in bytes: all of it is
+// held in memory, and is a part of the configuration that records refer to.
+const maxLookup = 16 << 20
+
+// checkTransform adds the faults of the feed's steps, and reads the files in which they
+// look values up. Paths are relative to the configuration's folder.
+func (f *feedSettings) checkTransform(doc *config.Document, path func(string) string) {
+	for _, step := range f.Transform {
+		for _, name := range sortedKeys(step.Map) {
+			l := step.Map[name]
+			if l == nil || l.File == "" || l.Values != nil {
+				continue
+			}
+			if l.Value == "" {
+				continue // which is a fault of the step
+			}
+			if err := readLookup(l, name, path(l.File)); err != nil {
+				doc.Fault(&l.File, "", "map of %s: %v", name, err)
+				l.Values = map[string]transform.Literal{}
+			}
+		}
+		if step.Key != nil && step.Key.File != "" {
+			step.Key.File = path(step.Key.File)
+		}
+	}
+	contract, _ := f.Schema.build()
+	_, err := f.Transform.Declare(contract)
+	addFaults(doc, f.Transform, err)
+}
+
+// addFaults adds the faults of a list of steps to those of its file, and says whether
+// they were of it.
+func addFaults(doc *config.Document, steps transform.Spec, err error) bool {
+	var faults transform.Faults
+	if !errors.As(err, &faults) {
+		return false
+	}
+	for _, one := range faults {
+		message := one.Message
+		if one.Text != "" {
+			doc.TextFault(one.Of, one.Key, one.Text, one.Offset, one.Width, one.Hint, "%s", message)
+			continue
+		}
+		if step, ok := one.Of.(*transform.Step); ok && slices.Contains(steps, step) {
+			doc.Fault(step, one.Hint, "%s", message)
+			continue
+		}
+		if one.Key != "" && doc.HasEntry(one.Of, one.Key) {
+			doc.EntryFault(one.Of, one.Key, one.Hint, "%s", message)
+			continue
+		}
+		doc.Fault(one.Of, one.Hint, "%s", message)
+	}
+	return true
+}
+
+// explain shows the faults of a feed's steps in the file that has them.
+func (s *Settings) explain(err error) error {
+	if s.doc == nil {
+		return err
+	}
+	doc := s.doc.Clean()
+	if !addFaults(doc, s.Transform, err) {
+		return err
+	}
+	return doc.Err()
+}
+
+// readLookup fills a lookup from its file.
+func readLookup(l *transform.Lookup, column, path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("read the file of its values: %w", err)
+	}
+	if info.Size() > maxLookup {
+		return fmt.Errorf("read %s: it has %s, and %s are the most for values to look up", path, bytesText(info.Size()), bytesText(maxLookup))
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the file of its values: %w", err)
+	}
+	key := l.Key
+	if key == "" {
+		key = column
+	}
+	values := map[string]transform.Literal{}
+	var twice string
+	add := func(k, v []byte) {
+		if k == nil || v == nil {
+			return
+		}
+		if before, ok := values[string(k)]; ok && string(before) != string(v) && twice == "" {
+			twice = string(k)
+		}
+		values[string(k)] = transform.Literal(v)
+	}
+	if strings.HasPrefix(string(body), "PAR1") {
+		err = sink.ReadPairs(body, key, l.Value, add)
+	} else {
+		err = readCSVPairs(body, key, l.Value, add)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if twice != "" {
+		return fmt.Errorf("read %s: %q is in column %s twice, with different values of %s", path, twice, key, l.Value)
+	}
+	sum := sha256.Sum256(body)
+	l.Values, l.SHA256 = values, hex.EncodeToString(sum[:])
+	return nil
+}
+
+// readCSVPairs gives two columns of a CSV, row by row; nil for null.
+func readCSVPairs(body []byte, first, second string, pair func(a, b []byte)) error {
+	found, err := csv.SniffWith(body, true, csv.Overrides{})
+	if err != nil {
+		return err
+	}
+	names := schema.SafeNames(found.Columns)
+	if found.Columns == nil {
+		names = schema.NumberedNames(found.Width)
+	}
+	var places [2]int
+	for i, want := range [2]string{first, second} {
+		if places[i] = slices.Index(names, schema.SafeName(want)); places[i] < 0 {
+			return fmt.Errorf("it has no column %s; its columns are %s", want, strings.Join(names, ", "))
+		}
+	}
+	return eachRow(body, found, true, func(_ *csv.Row, cells []csv.Cell) {
+		if len(cells) != len(names) {
+			return
+		}
+		var texts [2][]byte
+		for i, at := range places {
+			if c := cells[at]; len(c.Text) > 0 || c.Quoted {
+				texts[i] = append([]byte{}, c.Text...)
+			}
+		}
+		pair(texts[0], texts[1])
+	})
+}
+
+// unlock finds the keys of the feed's masks.
+func (s *Settings) unlock() error {
+	for _, step := range s.Transform {
+		if !step.Hashes() {
+			continue
+		}
+		if step.Key == nil {
+			step.Key = &transform.Key{Env: transform.DefaultKeyEnv}
+		}
+		secret, err := maskKey(*step.Key)
+		if err != nil {
+			return err
+		}
+		step.Key.Secret, step.Key.Print = secret, transform.KeyPrint(secret)
+	}
+	return nil
+}
+
+// maskKey reads the key of a mask.
+func maskKey(k transform.Key) ([]byte, error) {
+	if k.File != "" {
+		text, err := os.ReadFile(k.File)
+		if err != nil {
+			return nil, &usageError{"read the key that masks values: " + err.Error()}
+		}
+		return checkKey("file "+k.File, strings.TrimSpace(string(text)))
+	}
+	return checkKey("environment variable "+k.Env, os.Getenv(k.Env))
+}
+
+func checkKey(where, text string) ([]byte, error) {
+	switch {
+	case text == "":
+		return nil, &usageError{fmt.Sprintf("the key that masks values is to be in %s, which is empty: make one with openssl rand -hex 32, and keep it", where)}
+	case len(text) < transform.MinKey:
+		return nil, &usageError{fmt.Sprintf("the key that masks values, in %s, has %d characters, and %d are the least: make one with openssl rand -hex 32", where, len(text), transform.MinKey)}
+	}
+	return []byte(text), nil
+}
