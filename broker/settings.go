@@ -99,6 +99,9 @@ func (s Settings) complete() (Settings, error) {
 	for _, b := range s.Brokers {
 		address, ok := hostPort(strings.TrimSpace(b))
 		if !ok {
+			if i := strings.LastIndexByte(b, '@'); i >= 0 {
+				b = "(secret)" + b[i:]
+			}
 			errs = append(errs, propertyFault(propertyServers, "broker %q is not an address: give HOST:PORT", b))
 		}
 		brokers = append(brokers, address)
@@ -115,7 +118,7 @@ func hostPort(s string) (string, bool) {
 	}
 	if strings.Contains(host, ":") {
 		_, err = netip.ParseAddr(host)
-	} else if host == "" || strings.ContainsAny(host, "/[] ") {
+	} else if host == "" || strings.ContainsAny(host, "/[] @") {
 		err = errors.New("no host")
 	} else {
 		err = nil

@@ -43,7 +43,7 @@ type Output struct {
 func (o Output) json() bool { return o.Output == "json" }
 
 func (g *Globals) logger() *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.Level(g.LogLevel)}
+	options := &slog.HandlerOptions{Level: slog.Level(g.LogLevel), ReplaceAttr: redactedAttr}
 	if g.LogJSON {
 		return slog.New(slog.NewJSONHandler(g.stderr, options))
 	}
@@ -165,7 +165,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		code := exitCode(err)
 		if code != exitInterrupted {
-			fmt.Fprintf(stderr, "lakefeed: %v\n", err)
+			fmt.Fprintf(stderr, "lakefeed: %s\n", redacted(err.Error()))
 		}
 		return code
 	}
@@ -176,7 +176,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // be passwords, and its environment variable is said without them.
 func withoutSecrets(err error) string {
 	if text := err.Error(); !strings.HasPrefix(text, "--kafka:") {
-		return text
+		return redacted(text)
 	}
 	return "--kafka (LAKEFEED_KAFKA): it is NAME=VALUE, or several with commas between; write a value that has a comma itself into " + defaultConfig
 }

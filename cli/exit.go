@@ -85,7 +85,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig), errors.As(err, &state), errors.Is(err, s3.ErrUnfit):
+	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig), errors.As(err, &state):
 		return exitUsage
 	case errors.As(err, &audit):
 		return exitAudit
@@ -98,7 +98,7 @@ func exitCode(err error) int {
 	case errors.Is(err, broker.ErrDenied), errors.Is(err, fs.ErrPermission), errors.Is(err, awsclient.ErrNoCredentials), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
 		return exitDenied
 	case errors.As(err, &delivery), errors.Is(err, broker.ErrUnreachable), errors.Is(err, broker.ErrStorage),
-		errors.Is(err, awsclient.ErrUnreachable), errors.Is(err, awsclient.ErrThrottled), errors.Is(err, awsclient.ErrNoBucket):
+		errors.Is(err, awsclient.ErrUnreachable), errors.Is(err, awsclient.ErrThrottled), errors.Is(err, awsclient.ErrNoBucket), errors.Is(err, s3.ErrUnfit):
 		return exitUnreachable
 	case errors.Is(err, context.Canceled), errors.Is(err, os.ErrProcessDone):
 		return exitInterrupted

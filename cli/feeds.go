@@ -297,7 +297,7 @@ func (j *job) outcome(ctx context.Context, g *Globals, feeds []*feed) error {
 		case errors.Is(f.err, context.Canceled) && ctx.Err() != nil:
 			reports[i].Error = "interrupted"
 		default:
-			reports[i].Error = f.err.Error()
+			reports[i].Error = redacted(f.err.Error())
 			failed = append(failed, fmt.Errorf("feed %s: %w", f.Table, f.err))
 		}
 	}

@@ -51,6 +51,9 @@ func (l *Lake) open(ctx context.Context, g *Globals, memory int64, write bool) (
 
 // place opens the store at a location, which is that of a lake or a state.
 func place(ctx context.Context, g *Globals, what, location string, memory int64, write bool) (sink.Store, error) {
+	if err := checkSecretless(what, location); err != nil {
+		return nil, err
+	}
 	if !isBucket(location) {
 		if strings.Contains(localPath(location), "://") {
 			return nil, &usageError{what + " " + quote(location) + ": lakes are in folders and in S3 only; give a folder, such as --" + what + " ./lake, or s3://bucket/prefix"}

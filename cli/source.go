@@ -13,7 +13,13 @@ import (
 func (s *Settings) openSources(ctx context.Context, g *Globals) ([]producer.Source, error) {
 	var out []producer.Source
 	s3 := s3source.Options{SourceName: s.SourceName}
+	if err := checkSecretless("--source-name", s.SourceName); err != nil {
+		return nil, err
+	}
 	for _, name := range s.Sources {
+		if err := checkSecretless("source", name); err != nil {
+			return nil, err
+		}
 		if !strings.HasPrefix(name, s3source.Scheme) {
 			source, err := producer.Local(name, producer.LocalOptions{Stdin: g.stdin, SourceName: s.SourceName, StreamName: s.Stream})
 			if err != nil {

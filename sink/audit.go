@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -75,7 +76,10 @@ func (a *Audit) run(ctx context.Context) error {
 	if err := run.foreign(ctx); err != nil {
 		return err
 	}
-	return run.staged(ctx)
+	if err := run.staged(ctx); err != nil {
+		return err
+	}
+	return run.lifecycle(ctx)
 }
 
 // auditRun is one run of an Audit.
@@ -548,6 +552,10 @@ func (a *auditRun) staged(ctx context.Context) error {
 	var files, bytes int64
 	var oldest time.Time
 	for s, err := range lister.ListStaged(ctx, a.Table.name) {
+		if errors.Is(err, fs.ErrPermission) {
+			a.Report.Add(Finding{Level: Note, Kind: StagedUnknown, Message: "what is staged was not looked at: " + err.Error()})
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -559,11 +567,34 @@ func (a *auditRun) staged(ctx context.Context) error {
 	if files == 0 {
 		return nil
 	}
-	message := fmt.Sprintf("%d files with %d bytes are staged: of batches that are being written, or of attempts that did not end", files, bytes)
+	size := ""
+	if bytes > 0 {
+		size = fmt.Sprintf(" with %d bytes", bytes)
+	}
+	message := fmt.Sprintf("%d files%s are staged: of batches that are being written, or of attempts that did not end", files, size)
 	if !oldest.IsZero() {
 		message += "; the oldest is of " + oldest.Format(time.RFC3339)
 	}
 	a.Report.Add(Finding{Level: Note, Kind: StagedLeft, Message: message, Do: "nothing: no reader sees them"})
+	return nil
+}
+
+// lifecycle tells what the rules of the store may do to the lake.
+func (a *auditRun) lifecycle(ctx context.Context) error {
+	checker, ok := a.Table.store.(LifecycleChecker)
+	if !ok {
+		return nil
+	}
+	faults, err := checker.CheckLifecycle(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		a.Report.Add(Finding{Level: Note, Kind: LifecycleUnknown, Message: "the rules of the store were not looked at: " + err.Error()})
+	}
+	for _, f := range faults {
+		a.Report.Add(Finding{Level: Note, Kind: LifecycleRules, Message: f})
+	}
 	return nil
 }
 

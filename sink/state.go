@@ -171,6 +171,26 @@ func (d *divided) FindStaged(ctx context.Context, s Staged) (bool, error) {
 	return finder.FindStaged(ctx, s)
 }
 
+// ListStaged asks the store of the files, if it can tell.
+func (d *divided) ListStaged(ctx context.Context, table string) iter.Seq2[Staged, error] {
+	lister, ok := d.Store.(StagedLister)
+	if !ok {
+		return func(func(Staged, error) bool) {}
+	}
+	return lister.ListStaged(ctx, table)
+}
+
+// CheckLifecycle asks both, as far as they can tell.
+func (d *divided) CheckLifecycle(ctx context.Context) (faults []string, err error) {
+	for _, s := range []Store{d.Store, d.state} {
+		if checker, ok := s.(LifecycleChecker); ok {
+			found, e := checker.CheckLifecycle(ctx)
+			faults, err = append(faults, found...), errors.Join(err, e)
+		}
+	}
+	return faults, err
+}
+
 // List of a prefix that both have keys under gives those of both, in key order.
 func (d *divided) List(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {
 	switch {

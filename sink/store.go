@@ -58,8 +58,16 @@ type StagedFinder interface {
 // StagedLister is a Store that can list what is staged in it.
 type StagedLister interface {
 	// ListStaged gives the bodies that are staged for a table's files, in any order.
-	// Key and ETag may be unknown, and then are empty; Upload is as Stage gave it.
+	// Key, Size and ETag may be unknown, and then are empty; Upload is as Stage gave it.
 	ListStaged(ctx context.Context, table string) iter.Seq2[Staged, error]
+}
+
+// LifecycleChecker is a Store whose objects and staged bodies may be removed by
+// rules that it does not make.
+type LifecycleChecker interface {
+	// CheckLifecycle gives what is wrong with those rules, or missing in them, for the
+	// reader.
+	CheckLifecycle(ctx context.Context) (faults []string, err error)
 }
 
 // Object is a visible object of a Store.

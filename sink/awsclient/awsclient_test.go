@@ -107,7 +107,7 @@ func TestExplain(t *testing.T) {
 		{"no bucket", xml(404, "NoSuchBucket", "gone"), put, awsclient.ErrNoBucket, []string{"bucket of " + resource, "does not exist"}, false},
 		{"no key", xml(404, "NoSuchKey", "gone"), put, nil, nil, false},
 		{"precondition", xml(412, "PreconditionFailed", "there"), put, nil, nil, false},
-		{"conflict", xml(409, "ConditionalRequestConflict", "now"), put, nil, nil, false},
+		{"conflict", xml(409, "ConditionalRequestConflict", "now"), put, nil, nil, true},
 		{"slow down", xml(503, "SlowDown", "please"), put, awsclient.ErrThrottled, []string{"slow down", resource}, true},
 		{"internal", xml(500, "InternalError", "we"), put, awsclient.ErrUnreachable, []string{"InternalError", resource}, true},
 		{"gateway", xml(502, "", ""), put, awsclient.ErrUnreachable, []string{"HTTP 502"}, true},

@@ -13,6 +13,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -81,20 +83,23 @@ func S3(cfg aws.Config) (*s3.Client, error) {
 			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 			o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		}
+		// "Another request for this key is under way: send it again." The last is what an
+		// answer to HEAD is called, which has no code of its own.
+		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict", "OperationAborted", "Conflict")
 	})
-	return c, checkRegion("S3", c.Options().Region)
+	return c, check("S3", c.Options().Region, c.Options().BaseEndpoint)
 }
 
 // Glue is a client of the Glue Data Catalog (AWS_ENDPOINT_URL_GLUE).
 func Glue(cfg aws.Config) (*glue.Client, error) {
 	c := glue.NewFromConfig(cfg, func(o *glue.Options) { o.Region = region(o.Region, o.BaseEndpoint) })
-	return c, checkRegion("Glue", c.Options().Region)
+	return c, check("Glue", c.Options().Region, c.Options().BaseEndpoint)
 }
 
 // Athena is a client of Athena (AWS_ENDPOINT_URL_ATHENA).
 func Athena(cfg aws.Config) (*athena.Client, error) {
 	c := athena.NewFromConfig(cfg, func(o *athena.Options) { o.Region = region(o.Region, o.BaseEndpoint) })
-	return c, checkRegion("Athena", c.Options().Region)
+	return c, check("Athena", c.Options().Region, c.Options().BaseEndpoint)
 }
 
 // region is what requests are signed for. Stores with an endpoint of their own
@@ -106,11 +111,23 @@ func region(configured string, endpoint *string) string {
 	return configured
 }
 
-func checkRegion(service, region string) error {
-	if region != "" {
+// check says what is missing or wrong in what a client is made with.
+func check(service, region string, endpoint *string) error {
+	if region == "" {
+		return &Error{Kind: ErrConfig, Reason: fmt.Sprintf("no AWS region is configured for %s: set AWS_REGION", service)}
+	}
+	if endpoint == nil {
 		return nil
 	}
-	return &Error{Kind: ErrConfig, Reason: fmt.Sprintf("no AWS region is configured for %s: set AWS_REGION", service)}
+	where := "AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_" + strings.ToUpper(service)
+	u, err := url.Parse(*endpoint)
+	switch {
+	case err == nil && u.User != nil:
+		return &Error{Kind: ErrConfig, Reason: fmt.Sprintf("the endpoint %s of %s has a user and a password in it (%s): leave them out; credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", u.Redacted(), service, where)}
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return &Error{Kind: ErrConfig, Reason: fmt.Sprintf("the endpoint %q of %s is no URL (%s): want one such as http://localhost:9000", (*endpoint)[strings.LastIndexByte(*endpoint, '@')+1:], service, where)}
+	}
+	return nil
 }
 
 // retryer repeats requests until at least patience has gone by. There is no quota

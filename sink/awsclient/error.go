@@ -80,6 +80,8 @@ func Explain(err error, resource string) error {
 		return explained(ErrConfig, "%s is in another region%s (%s): set AWS_REGION", resource, regionOf(err), answer)
 	case slices.Contains(denied, code) || status == http.StatusForbidden || status == http.StatusUnauthorized:
 		return explained(fs.ErrPermission, "access denied: the credentials need %s on %s (%s)", Action(err), resource, answer)
+	case status == http.StatusNotImplemented:
+		return explained(ErrUnreachable, "the store of %s does not know what is asked of it (%s)", resource, answer)
 	case status >= 500:
 		return explained(ErrUnreachable, "the service failed for %s, again and again (%s)", resource, answer)
 	case isConnection(err):

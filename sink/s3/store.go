@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"lakefeed/sink"
@@ -26,8 +25,10 @@ import (
 )
 
 var (
-	_ sink.Store        = (*Store)(nil)
-	_ sink.StagedFinder = (*Store)(nil)
+	_ sink.Store            = (*Store)(nil)
+	_ sink.StagedFinder     = (*Store)(nil)
+	_ sink.StagedLister     = (*Store)(nil)
+	_ sink.LifecycleChecker = (*Store)(nil)
 )
 
 // Config says which lake, and what its uploads may take.
@@ -88,9 +89,6 @@ func New(cfg aws.Config, c Config) (*Store, error) {
 	if s.prefix != "" {
 		s.prefix += "/"
 	}
-	// "Another request for this key is under way: send it again." The last is what an
-	// answer to HEAD is called, which has no code of its own.
-	o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict", "OperationAborted", "Conflict")
 	// Whoever completes an upload would have to know the checksums of its parts, and
 	// a record has but their ETags. Content-MD5 guards them on their way.
 	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired

@@ -31,7 +31,9 @@ type Engine struct {
 func (e *Engine) Validate() error {
 	var errs []error
 	u, err := url.Parse(e.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	if err == nil && u.User != nil {
+		errs = append(errs, fmt.Errorf("trino server %q: leave user and password out of the URL, and give them as such", u.Redacted()))
+	} else if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		errs = append(errs, fmt.Errorf("trino server %q: want a URL such as http://localhost:8080", e.URL))
 	} else if e.Password != "" && u.Scheme != "https" {
 		errs = append(errs, fmt.Errorf("trino server %s: a password is sent over https only", e.URL))
