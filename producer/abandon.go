@@ -71,8 +71,8 @@ func (l *ledger) find(name string) *claim {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, c := range l.claims {
-		if c.Ranges[0].Stream.String() == name {
+	for id := range l.book.claims {
+		if c := l.book.claimOf(id); c.Ranges[0].Stream.String() == name {
 			return c
 		}
 	}

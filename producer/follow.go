@@ -67,7 +67,7 @@ func (p *Producer) follow(s *sender, in *content) {
 func (p *Producer) setAcked(s *sender) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if f := p.following[s.object.URI]; f != nil && f.claim == s.claim && f.acked.Offset != s.acked.Offset {
+	if f := p.following[s.object.URI]; f != nil && f.claim.is(s.claim) && f.acked.Offset != s.acked.Offset {
 		f.acked, f.tail = s.acked, nil
 	}
 }

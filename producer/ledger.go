@@ -15,7 +15,6 @@ import (
 	"lakefeed/schema"
 	"lakefeed/schema/csv"
 	"lakefeed/schema/fault"
-	"lakefeed/schema/wire"
 )
 
 const ledgerVersion = 1
@@ -42,8 +41,6 @@ type claim struct {
 	Start     int64     `json:"start"` // end of the topic partition's log at that time
 	At        time.Time `json:"at,omitzero"`
 	contentMark
-
-	key string // of its message, when take is about to write it
 }
 
 // byteRange is a part of an object, whose rows are one stream.
@@ -97,25 +94,20 @@ type ledger struct {
 	name   string       // of the progress topic
 	now    func() time.Time
 
-	mu       sync.Mutex
-	trying   string              // key of the claim that take writes
-	shared   map[string]string   // texts that many claims and much progress have
-	headers  map[string][]string // as well, by their encoding
-	feed     headers             // that claims have
-	next     int64
-	fetch    broker.Fetch
-	batch    broker.Batch
-	claims   map[string]*claim // by object id; the one at the lowest offset
-	newest   map[string]*claim // by URI
-	progress map[schema.StreamID]*progress
+	mu     sync.Mutex
+	trying string // key of the claim that take writes
+	stands bool   // it is the one that counts
+	next   int64
+	fetch  broker.Fetch
+	batch  broker.Batch
+	book   book
+	feed   headers // that claims have
 }
 
 // openLedger makes the progress topic where it is absent, and reads it to its end.
 func openLedger(ctx context.Context, client *broker.Client, topic broker.Topic, now func() time.Time) (*ledger, error) {
 	l := &ledger{
-		client: client, topic: topic, name: topic.Name + ".progress", now: now,
-		shared: map[string]string{}, headers: map[string][]string{},
-		claims: map[string]*claim{}, newest: map[string]*claim{}, progress: map[schema.StreamID]*progress{},
+		client: client, topic: topic, name: topic.Name + ".progress", now: now, book: newBook(),
 	}
 	t, err := client.EnsureTopic(ctx, broker.TopicConfig{Name: l.name, Partitions: 1, Replication: topic.Replication, Compacted: true})
 	if err != nil {
@@ -170,27 +162,23 @@ func (l *ledger) apply(m *broker.Message) error {
 	switch kind {
 	case "claim":
 		c := &claim{}
-		if string(m.Key) == l.trying {
-			c.key = l.trying
-		}
 		if err := json.Unmarshal(m.Value, c); err != nil {
 			return fmt.Errorf("claim %q: %w", m.Key, err)
 		}
 		if c.V > ledgerVersion {
 			return &schema.FormatError{Have: c.V, Know: ledgerVersion}
 		}
-		id, _, _ := strings.Cut(rest, "/")
-		if l.claims[id] != nil {
-			return nil
+		if len(c.Ranges) == 0 {
+			return fmt.Errorf("claim %q: it has no ranges", m.Key)
 		}
-		c.Log, c.Columns = l.share(c.Log), l.shareColumns(c.Columns)
-		for i, names := range c.Known {
-			c.Known[i] = l.shareColumns(names)
+		hash, _, _ := strings.Cut(rest, "/")
+		var id schema.StreamID
+		if err := id.UnmarshalText([]byte(hash)); err != nil {
+			return fmt.Errorf("claim %q: %w", m.Key, err)
 		}
-		l.feed = l.feed.with(c.Columns)
-		l.claims[id] = c
-		if have := l.newest[c.URI]; have == nil || later(c.Version, have.Version) {
-			l.newest[c.URI] = c
+		if l.book.setClaim(id.Hash64(), c) {
+			l.feed = l.feed.with(c.Columns)
+			l.stands = l.stands || string(m.Key) == l.trying
 		}
 	case "progress":
 		var id schema.StreamID
@@ -198,7 +186,7 @@ func (l *ledger) apply(m *broker.Message) error {
 			return err
 		}
 		if m.Value == nil {
-			delete(l.progress, id)
+			delete(l.book.progress, id.Hash64())
 			return nil
 		}
 		p := new(progress)
@@ -208,32 +196,9 @@ func (l *ledger) apply(m *broker.Message) error {
 		if p.V > ledgerVersion {
 			return &schema.FormatError{Have: p.V, Know: ledgerVersion}
 		}
-		p.Log, p.Status = l.share(p.Log), l.share(p.Status)
-		l.progress[id] = p
+		l.book.setProgress(id, p)
 	}
 	return nil
-}
-
-// share gives one copy of a text that comes again and again.
-func (l *ledger) share(s string) string {
-	if have, ok := l.shared[s]; ok {
-		return have
-	}
-	l.shared[s] = s
-	return s
-}
-
-// shareColumns gives one copy of a header: feeds have few, and many objects.
-func (l *ledger) shareColumns(columns []string) []string {
-	if columns == nil {
-		return nil
-	}
-	key := string(wire.AppendNames(nil, columns))
-	if have, ok := l.headers[key]; ok {
-		return have
-	}
-	l.headers[key] = columns
-	return columns
 }
 
 // feedHeaders are the headers that the claims of the feed have.
@@ -256,11 +221,11 @@ func later(a, b string) bool {
 func (l *ledger) last(uri string) (*claim, *progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.newest[uri]
+	c := l.book.newestOf(uri)
 	if c == nil {
 		return nil, nil
 	}
-	return c, l.progress[c.Ranges[0].Stream]
+	return c, l.book.progressOf(c.Ranges[0].Stream)
 }
 
 // known is the newest progress of a stream, which may be that in a log that is
@@ -268,12 +233,12 @@ func (l *ledger) last(uri string) (*claim, *progress) {
 func (l *ledger) known(stream schema.StreamID) *progress {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.progress[stream]
+	return l.book.progressOf(stream)
 }
 
 // at is the progress of a stream in the topic's present log.
 func (l *ledger) at(stream schema.StreamID) *progress {
-	if p := l.progress[stream]; l.present(p) {
+	if p := l.book.progressOf(stream); l.present(p) {
 		return p
 	}
 	return nil
@@ -292,7 +257,7 @@ func (l *ledger) lost(uri, version string) (out []*claim) {
 		return nil
 	}
 	for n--; n >= 0; n-- {
-		c := l.claims[objectID(uri, strconv.Itoa(n))]
+		c := l.book.claim(uri, strconv.Itoa(n))
 		if c == nil {
 			return out
 		}
@@ -316,6 +281,11 @@ func (l *ledger) pin(c *claim) int {
 	return int(r.Stream.Hash64() % uint64(l.topic.Partitions))
 }
 
+// is says whether two are of the same version of the same object.
+func (c *claim) is(o *claim) bool {
+	return c != nil && o != nil && c.URI == o.URI && c.Version == o.Version
+}
+
 // usable says why this lakefeed cannot keep to a claim.
 func (c *claim) usable() error {
 	if c.Splitter > csv.Version {
@@ -328,7 +298,7 @@ func (c *claim) usable() error {
 func (l *ledger) claimOf(uri, version string) (*claim, *progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.claims[objectID(uri, version)]
+	c := l.book.claim(uri, version)
 	if c == nil {
 		return nil, nil
 	}
@@ -341,16 +311,15 @@ func (l *ledger) claimOf(uri, version string) (*claim, *progress) {
 func (l *ledger) take(ctx context.Context, c *claim) (_ *claim, mine bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	id := objectID(c.URI, c.Version)
 	if err := l.read(ctx); err != nil {
 		return nil, false, err
 	}
-	if have := l.claims[id]; have != nil {
+	if have := l.book.claim(c.URI, c.Version); have != nil {
 		return have, false, nil
 	}
 	nonce := rand.Text()
-	key := "claim/" + id + "/" + nonce
-	l.trying = key
+	key := "claim/" + objectID(c.URI, c.Version) + "/" + nonce
+	l.trying, l.stands = key, false
 	l.batch.Reset()
 	if err := l.add(key, c); err != nil {
 		return nil, false, err
@@ -366,12 +335,14 @@ func (l *ledger) take(ctx context.Context, c *claim) (_ *claim, mine bool, err e
 		return nil, false, fmt.Errorf("claim %s: %w", c.URI, err)
 	}
 	ctx = context.WithoutCancel(ctx) // it stands, and who wrote it has to know
-	for l.claims[id] == nil {
+	for {
+		if found := l.book.claim(c.URI, c.Version); found != nil {
+			return found, l.stands, nil
+		}
 		if err := l.read(ctx); err != nil {
 			return nil, false, err
 		}
 	}
-	return l.claims[id], l.claims[id].key == key, nil
 }
 
 // note writes how far streams are.
@@ -404,7 +375,7 @@ func (l *ledger) note(ctx context.Context, notes map[schema.StreamID]progress) e
 		}
 	}
 	for stream, p := range notes {
-		l.progress[stream] = &p
+		l.book.setProgress(stream, &p)
 	}
 	return fault.At(ctx, fault.ProgressWritten)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"lakefeed/schema"
@@ -15,9 +16,17 @@ import (
 // quiet is an object as it was when nothing was left to send of it, or when it
 // failed: then it is tried again after a while.
 type quiet struct {
-	look
-	until time.Time // zero: until it changes
-	why   string    // it failed
+	look  uint64 // a print of what it looked like
+	until time.Time
+	why   string // it failed
+}
+
+// print is a hash of what same compares.
+func (l look) print() uint64 {
+	if l.Tag != "" {
+		return schema.NewStreamID(l.Tag, "", l.Size).Hash64()
+	}
+	return schema.NewStreamID(strconv.FormatUint(l.Inode, 16), strconv.FormatInt(l.ModTime.UnixNano(), 16), l.Size).Hash64()
 }
 
 // object sends one object. Its own faults go into its summary; the error is one
@@ -48,8 +57,12 @@ func (p *Producer) object(ctx context.Context, o Object) error {
 func (p *Producer) isQuiet(o Object) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	q, ok := p.quiet[o.URI]
-	return ok && q.same(o.look()) && (q.until.IsZero() || p.Now().Before(q.until))
+	id, look := uriID(o.URI), o.look().print()
+	if q, ok := p.failing[id]; ok {
+		return q.look == look && p.Now().Before(q.until)
+	}
+	q, ok := p.quiet[id]
+	return ok && q == look
 }
 
 // setQuiet leaves an object alone until it changes.
@@ -57,7 +70,9 @@ func (p *Producer) setQuiet(o Object) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.Follow {
-		p.quiet[o.URI] = quiet{look: o.look()}
+		id := uriID(o.URI)
+		p.quiet[id] = o.look().print()
+		delete(p.failing, id)
 	}
 }
 
@@ -66,9 +81,9 @@ func (p *Producer) setQuiet(o Object) {
 func (p *Producer) setFailed(o Object, err error) (news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	why := err.Error()
-	news = p.quiet[o.URI].why != why
-	p.quiet[o.URI] = quiet{look: o.look(), until: p.Now().Add(staleAfter), why: why}
+	id, why := uriID(o.URI), err.Error()
+	news = p.failing[id].why != why
+	p.failing[id] = quiet{look: o.look().print(), until: p.Now().Add(staleAfter), why: why}
 	return news
 }
 
@@ -407,7 +422,7 @@ func (s *sender) cut(ctx context.Context, prior *progress, resumed bool) error {
 // endBefore sends the end of a stream whose object was replaced before it had
 // one.
 func (p *Producer) endBefore(ctx context.Context, o Object, d decision) error {
-	if f := p.followedAs(o.URI); f != nil && f.claim == d.before {
+	if f := p.followedAs(o.URI); f != nil && d.before.is(f.claim) {
 		replaced := o.Inode != f.object.Inode
 		if replaced && f.file != nil {
 			p.Events.info(o.URI, "it was rotated: the rest of the old file is sent, and the new one as a new version")

@@ -66,14 +66,18 @@ type Producer struct {
 	lanes  []sync.Mutex // by topic partition: one batch on its way in each
 
 	mu        sync.Mutex
-	files     map[string]*ObjectSummary // by URI and version, in the order of summary
-	order     []string
+	files     map[version]*ObjectSummary
+	order     []version                // of the summary
 	own       map[schema.StreamID]bool // streams that this run has worked on
 	told      map[string]bool          // URIs of which it was said that another has them
-	quiet     map[string]quiet
-	visits    []visit              // of the sources
-	following map[string]*followed // by URI
+	quiet     map[uint64]uint64        // prints of what objects look like that are done, by uriID
+	failing   map[uint64]quiet         // by uriID
+	visits    []visit                  // of the sources
+	following map[string]*followed     // by URI
 }
+
+// version names one version of an object.
+type version struct{ uri, number string }
 
 // Summary is what became of the sources.
 type Summary struct{ Objects []ObjectSummary }
@@ -151,8 +155,8 @@ func (p *Producer) Run(ctx context.Context) (Summary, error) {
 
 func (p *Producer) begin() {
 	p.lanes = make([]sync.Mutex, p.Topic.Partitions)
-	p.files, p.own, p.told = map[string]*ObjectSummary{}, map[schema.StreamID]bool{}, map[string]bool{}
-	p.quiet, p.following = map[string]quiet{}, map[string]*followed{}
+	p.files, p.own, p.told = map[version]*ObjectSummary{}, map[schema.StreamID]bool{}, map[string]bool{}
+	p.quiet, p.failing, p.following = map[uint64]uint64{}, map[uint64]quiet{}, map[string]*followed{}
 	p.visits = make([]visit, len(p.Sources))
 }
 
@@ -262,14 +266,14 @@ func (p *Producer) rests(i int) bool {
 var ErrNoObjects = errors.New("no CSV files in the sources: folders and prefixes are searched for .csv, .tsv, .txt, .dat and .psv, plain or with .gz or .zst")
 
 // entry is the summary of one version of an object.
-func (p *Producer) entry(uri, version string) *ObjectSummary {
+func (p *Producer) entry(uri, number string) *ObjectSummary {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key := uri + "\x00" + version
+	key := version{uri, number}
 	if s := p.files[key]; s != nil {
 		return s
 	}
-	s := &ObjectSummary{URI: uri, Version: version, Status: "open"}
+	s := &ObjectSummary{URI: uri, Version: number, Status: "open"}
 	p.files[key] = s
 	p.order = append(p.order, key)
 	return s
@@ -283,10 +287,10 @@ func (p *Producer) fault(uri string, err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key := uri + "\x00"
+	key := version{uri: uri}
 	if p.files[key] != nil {
 		delete(p.files, key)
-		p.order = slices.DeleteFunc(p.order, func(k string) bool { return k == key })
+		p.order = slices.DeleteFunc(p.order, func(k version) bool { return k == key })
 	}
 }
 

@@ -166,11 +166,11 @@ func (l *ledger) claimed(o *Object) bool {
 func (l *ledger) cut(uri, version string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.claims[objectID(uri, version)]
+	c := l.book.claim(uri, version)
 	if c == nil {
 		return false
 	}
-	p := l.progress[c.Ranges[0].Stream]
+	p := l.book.progressOf(c.Ranges[0].Stream)
 	return p != nil && p.Done && p.Status == Changed
 }
 
