@@ -133,6 +133,7 @@ func (s *Store) judge(rules []types.LifecycleRule) (faults []string) {
 func scope(r types.LifecycleRule) (prefix string, every bool) {
 	switch f := r.Filter; {
 	case f == nil:
+		//lint:ignore SA1019 rules that were made before there were filters have it
 		return aws.ToString(r.Prefix), true
 	case f.And != nil:
 		return aws.ToString(f.And.Prefix), len(f.And.Tags) == 0
