@@ -6,65 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
-
-	"lakefeed/schema"
 )
-
-// class is what a cell's text looks like. It is no type: it only has to tell a
-// name from a value.
-type class uint8
-
-const (
-	classText class = iota
-	classEmpty
-	classNumber
-	classDate
-	classBoolean
-)
-
-// classify looks at a cell's text.
-func classify(text []byte) class {
-	text = bytes.TrimSpace(text)
-	if schema.IsNullToken(text) {
-		return classEmpty
-	}
-	if len(text) > 64 {
-		return classText
-	}
-	switch string(bytes.ToLower(text)) {
-	case "true", "false", "yes", "no", "t", "f", "y", "n":
-		return classBoolean
-	case "nan", "inf", "-inf", "infinity", "-infinity", "n/a", "none", "-", "--", "...":
-		return classEmpty
-	}
-	digits, letters, separators, points, other := 0, 0, 0, 0, 0
-	for i, c := range text {
-		switch {
-		case c >= '0' && c <= '9':
-			digits++
-		case c == '-' && i > 0 && !(text[i-1]|0x20 == 'e'), c == '/', c == ':':
-			separators++
-		case c == '.' || c == ',':
-			points++
-		case c == '+', c == '-', c == '%', c == '$', c == ' ':
-		case (c|0x20 == 'e') && i > 0 && digits > 0 && i+1 < len(text), (c == 'T' || c == 'Z') && separators > 0:
-			letters++
-		default:
-			other++
-		}
-	}
-	switch {
-	case other > 0 || digits == 0 || letters > 2:
-		return classText
-	case separators == 0:
-		return classNumber
-	case digits >= 3:
-		return classDate
-	}
-	return classText
-}
 
 // header is what was decided on the header.
 type header struct {
@@ -120,23 +63,6 @@ func (c *candidate) headerOf(lines []line, start int, fixed Overrides) header {
 	h.rows = rows
 	h.names = joined(lines[start : start+rows])
 	return h
-}
-
-// isOf says whether a record is one of the headers.
-func isOf(headers [][]string, cells []Cell) bool {
-	return slices.ContainsFunc(headers, func(names []string) bool {
-		return len(names) > 1 && slices.EqualFunc(cells, names, isNamed)
-	})
-}
-
-// others are the headers of more than one name that are not the object's own.
-func others(headers [][]string, own []string) (out [][]string) {
-	for _, names := range headers {
-		if len(names) > 1 && !slices.Equal(names, own) {
-			out = append(out, names)
-		}
-	}
-	return out
 }
 
 // joined are the names in a header's records: those of a column joined with spaces.
@@ -496,29 +422,4 @@ func (c *candidate) columnEvidence(i int, first Cell, body []line, series bool) 
 		return -0.5, "no name"
 	}
 	return 0, ""
-}
-
-func year(text []byte) bool {
-	text = bytes.TrimSpace(text)
-	return len(text) == 4 && string(text) >= "1900" && string(text) <= "2100" && classify(text) == classNumber
-}
-
-func (c class) String() string {
-	return [...]string{"text", "nothing", "a number", "a date", "a truth"}[c]
-}
-
-func (c class) plural() string {
-	return [...]string{"texts", "nothing", "numbers", "dates", "truths"}[c]
-}
-
-// looksLikeName says whether a text may be a column's name: short, one line,
-// some letter, and none of the marks of a sentence or a value.
-func looksLikeName(text []byte) bool {
-	if len(text) == 0 || len(text) > 80 || bytes.ContainsAny(text, "\r\n") || bytes.Contains(text, []byte("://")) || bytes.IndexByte(text, '@') > 0 {
-		return false
-	}
-	if n := len(text); text[n-1] == '.' || bytes.ContainsAny(text, ",;") {
-		return false
-	}
-	return bytes.IndexFunc(text, unicode.IsLetter) >= 0
 }

@@ -78,3 +78,20 @@ func (s *Splitter) headerOf(row *Row) int {
 }
 
 func isNamed(c Cell, name string) bool { return string(c.Text) == name }
+
+// isOf says whether a record is one of the headers.
+func isOf(headers [][]string, cells []Cell) bool {
+	return slices.ContainsFunc(headers, func(names []string) bool {
+		return len(names) > 1 && slices.EqualFunc(cells, names, isNamed)
+	})
+}
+
+// others are the headers of more than one name that are not the object's own.
+func others(headers [][]string, own []string) (out [][]string) {
+	for _, names := range headers {
+		if len(names) > 1 && !slices.Equal(names, own) {
+			out = append(out, names)
+		}
+	}
+	return out
+}

@@ -1,0 +1,87 @@
+package csv
+
+import (
+	"bytes"
+	"unicode"
+
+	"lakefeed/schema"
+)
+
+// class is what a cell's text looks like. It is no type: it only has to tell a
+// name from a value.
+type class uint8
+
+const (
+	classText class = iota
+	classEmpty
+	classNumber
+	classDate
+	classBoolean
+)
+
+// classify looks at a cell's text.
+func classify(text []byte) class {
+	text = bytes.TrimSpace(text)
+	if schema.IsNullToken(text) {
+		return classEmpty
+	}
+	if len(text) > 64 {
+		return classText
+	}
+	switch string(bytes.ToLower(text)) {
+	case "true", "false", "yes", "no", "t", "f", "y", "n":
+		return classBoolean
+	case "nan", "inf", "-inf", "infinity", "-infinity", "n/a", "none", "-", "--", "...":
+		return classEmpty
+	}
+	digits, letters, separators, points, other := 0, 0, 0, 0, 0
+	for i, c := range text {
+		switch {
+		case c >= '0' && c <= '9':
+			digits++
+		case c == '-' && i > 0 && !(text[i-1]|0x20 == 'e'), c == '/', c == ':':
+			separators++
+		case c == '.' || c == ',':
+			points++
+		case c == '+', c == '-', c == '%', c == '$', c == ' ':
+		case (c|0x20 == 'e') && i > 0 && digits > 0 && i+1 < len(text), (c == 'T' || c == 'Z') && separators > 0:
+			letters++
+		default:
+			other++
+		}
+	}
+	switch {
+	case other > 0 || digits == 0 || letters > 2:
+		return classText
+	case separators == 0:
+		return classNumber
+	case digits >= 3:
+		return classDate
+	}
+	return classText
+}
+
+func year(text []byte) bool {
+	text = bytes.TrimSpace(text)
+	return len(text) == 4 && string(text) >= "1900" && string(text) <= "2100" && classify(text) == classNumber
+}
+
+func (c class) String() string {
+	return [...]string{"text", "nothing", "a number", "a date", "a truth"}[c]
+}
+
+func (c class) plural() string {
+	return [...]string{"texts", "nothing", "numbers", "dates", "truths"}[c]
+}
+
+// looksLikeName says whether a text may be a column's name: short, one line,
+// some letter, and none of the marks of a sentence or a value.
+func looksLikeName(text []byte) bool {
+	if len(text) == 0 || len(text) > 80 || bytes.ContainsAny(text, "\r\n") || bytes.Contains(text, []byte("://")) || bytes.IndexByte(text, '@') > 0 {
+		return false
+	}
+	if n := len(text); text[n-1] == '.' || bytes.ContainsAny(text, ",;") {
+		return false
+	}
+	return bytes.IndexFunc(text, unicode.IsLetter) >= 0
+}
