@@ -24,6 +24,11 @@ func dryRun(ctx context.Context, out io.Writer, o Object, overrides csv.Override
 		return nil, err
 	}
 	events.info(o.URI, before(found, why))
+	if !complete {
+		if err := findTail(ctx, o, &found, overrides); err != nil {
+			return nil, err
+		}
+	}
 	offset := found.Body
 	if !found.Dialect.ByteOffsets() {
 		offset = 0

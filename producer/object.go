@@ -290,6 +290,9 @@ func (p *Producer) sniff(ctx context.Context, o *Object) (csv.Found, contentMark
 	h.Write(sample)
 	found, why, err := csv.Explain(sample, complete && !(p.Follow && o.grows()), p.ledger.feedHeaders().overrides(p.CSV))
 	p.Events.info(o.URI, before(found, why))
+	if err == nil && !complete && !(p.Follow && o.grows()) {
+		err = findTail(ctx, *o, &found, p.CSV)
+	}
 	return found, contentMark{Hashed: int64(len(sample)), Content: h.state()}, err
 }
 

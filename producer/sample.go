@@ -53,11 +53,36 @@ func head(ctx context.Context, o *Object, n int) (b []byte, complete bool, err e
 		return nil, false, err
 	}
 	defer c.Close()
+	o.compressed = c.compressed
 	b, err = io.ReadAll(io.LimitReader(c, int64(n)))
 	if err != nil && len(b) > 0 {
 		return b, false, nil // what follows is told when it is read
 	}
 	return b, err == nil && len(b) < n, err
+}
+
+// findTail looks for remarks behind a table at the end of an object of which only the
+// beginning was read. It looks where the end is to be had without reading all.
+func findTail(ctx context.Context, o Object, found *csv.Found, overrides csv.Overrides) (err error) {
+	whole := overrides.Tail != nil && !*overrides.Tail
+	if whole || o.Once || o.compressed || !found.Dialect.ByteOffsets() || o.Size < SniffBytes {
+		return nil
+	}
+	offset := o.Size - csv.TailBytes
+	c, err := o.Open(ctx, offset)
+	if err != nil {
+		return fmt.Errorf("read its last %d bytes: %w", csv.TailBytes, err)
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	end := make([]byte, csv.TailBytes)
+	n, err := io.ReadFull(c, end)
+	if err == io.ErrUnexpectedEOF || err == io.EOF {
+		return nil // it is shorter by now, which is told when it is read
+	}
+	if err == nil {
+		found.Tail = found.FindTail(end[:n], offset)
+	}
+	return err
 }
 
 // before says which lines before an object's table are not sent, "" where there

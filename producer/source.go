@@ -54,7 +54,8 @@ type Object struct {
 	// Once says that it can be opened once: standard input.
 	Once bool
 
-	pipe *pipe // of standard input
+	pipe       *pipe // of standard input
+	compressed bool  // known once its beginning was read
 }
 
 // grows says whether rows may be appended to an object: one whose store keeps

@@ -12,6 +12,47 @@ type Tail struct {
 // holds says whether a line that begins at offset is in the tail.
 func (t Tail) holds(offset int64) bool { return offset < t.To && offset >= t.From }
 
+// TailBytes is how much of the end of an object FindTail should be given.
+const TailBytes = 64 << 10
+
+// fewestRows is how many rows FindTail wants before remarks, to know that it has
+// not begun amid a quoted cell.
+const fewestRows = 10
+
+// FindTail finds the remarks behind a table in the last bytes of its object, which
+// begin at offset: of an object that is longer than the sample in which the table was
+// found. The zero Tail says that there are none.
+func (f Found) FindTail(end []byte, offset int64) Tail {
+	d := f.Dialect.normal()
+	if !d.ByteOffsets() || f.Width < 2 || offset < f.Body {
+		return Tail{}
+	}
+	// It may begin amid a line.
+	o := f.Options()
+	o.Line, o.Tail, o.Known = 1, Tail{}, nil
+	first := newSplitter(d, o).indexLineEnd(end)
+	if first < 0 {
+		return Tail{}
+	}
+	o.Offset = offset + int64(first)
+	c := candidate{d: d, table: table{text: end[first:], o: o}}
+	if !c.read() {
+		return Tail{}
+	}
+	c.width = f.Width
+	lines := c.all()
+	at, rows := c.footer(lines, 0), 0
+	for _, l := range lines[:max(at, 0)] {
+		if l.width() == f.Width {
+			rows++
+		}
+	}
+	if rows < fewestRows || rows*10 < at*9 {
+		return Tail{}
+	}
+	return Tail{From: lines[at].from, To: offset + int64(len(end)), Rule: Footer}
+}
+
 // mostRemarks is how many remarks may stand behind a table.
 const mostRemarks = 200
 
