@@ -97,7 +97,7 @@ func choose(text []byte, base Dialect, fixed Overrides, o Options, why *Explanat
 		return best, false
 	}
 	for i := range all {
-		if all[i].halved(all) || all[i].worded(all) {
+		if all[i].halved(all) || all[i].worded(all) || all[i].outdone(all) {
 			all[i].score *= 0.5
 		}
 	}
@@ -362,7 +362,7 @@ func (c *candidate) worded(all []candidate) bool {
 		return false
 	}
 	return slices.ContainsFunc(all, func(o candidate) bool {
-		if d := o.d.Delimiter; d == ":" || strings.TrimSpace(d) == "" || o.width < 2 || o.share < 0.95 {
+		if d := o.d.Delimiter; d == ":" || d[0] == ' ' || o.width < 2 || o.share < 0.95 {
 			return false
 		}
 		cut := 0
@@ -374,6 +374,18 @@ func (c *candidate) worded(all []candidate) bool {
 			}
 		}
 		return cut*2 >= len(c.lines)
+	})
+}
+
+// outdone says whether the lines that the candidate leaves before its table are rows
+// by another delimiter, which parts all lines alike: then its own stands in texts.
+func (c *candidate) outdone(all []candidate) bool {
+	if c.width < 2 || c.lines[0].width() == c.width {
+		return false
+	}
+	return slices.ContainsFunc(all, func(o candidate) bool {
+		return o.d.Delimiter[0] != ' ' && o.d.Delimiter != ":" && o.d.Delimiter != c.d.Delimiter &&
+			o.width > 1 && o.share == 1 && o.in == 1 && len(o.lines) > 2
 	})
 }
 

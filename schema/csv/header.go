@@ -67,7 +67,10 @@ func (c *candidate) headerOf(lines []line, start int, fixed Overrides) header {
 
 // joined are the names in a header's records: those of a column joined with spaces.
 func joined(lines []line) (names []string) {
-	for _, l := range lines {
+	for i, l := range lines {
+		if i > 0 && l.isRule() {
+			continue
+		}
 		for i, cell := range l.cells {
 			if i == len(names) {
 				names = append(names, "")
@@ -88,6 +91,9 @@ func fitNames(h header, width int) []string {
 	names := h.names
 	if h.shifted {
 		return append([]string{""}, names...)
+	}
+	for len(names) > width && names[len(names)-1] == "" {
+		names = names[:len(names)-1]
 	}
 	empty := -1
 	for i, name := range names {
@@ -128,6 +134,20 @@ func typedColumns(lines []line, width int) []class {
 	return out
 }
 
+// isRule says whether a record is a line of dashes that a program draws under the
+// names.
+func (l *line) isRule() bool {
+	if l.width() < 2 || l.rule != "" {
+		return false
+	}
+	for _, cell := range l.cells {
+		if text := bytes.Trim(cell.Text, " "); len(text) == 0 || len(bytes.Trim(text, "-=+")) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // headerRows is how many records from start on are the header, if there is one:
 // further ones are the same again, or have names in the columns of values.
 func (c *candidate) headerRows(lines []line, start int) int {
@@ -149,6 +169,11 @@ func (c *candidate) headerRows(lines []line, start int) int {
 			rows = n + 1
 			continue
 		}
+		if rows == n && l.isRule() {
+			rows = n + 1
+			continue
+		}
+		unnamed := 0 // columns of values that have no name so far
 		named, columnsNamed := true, 0
 		for i, t := range typed {
 			if t != classNumber && t != classDate {
@@ -158,11 +183,14 @@ func (c *candidate) headerRows(lines []line, start int) int {
 			case classText:
 				columnsNamed++
 			case classEmpty:
+				if !slices.ContainsFunc(lines[start:start+n], func(l line) bool { return i < l.width() && len(l.cells[i].Text) > 0 }) {
+					unnamed++
+				}
 			default:
 				named = false
 			}
 		}
-		if columns >= 2 && named && columnsNamed*10 >= columns*8 {
+		if columns >= 2 && named && columnsNamed > 0 && columnsNamed*10 >= (columns-unnamed)*8 {
 			rows = n + 1
 		}
 	}

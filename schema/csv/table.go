@@ -263,6 +263,9 @@ func (c *candidate) tableStart(lines []line) int {
 			return i
 		}
 	}
+	if gap := c.startBehindGap(lines, at); gap > at {
+		return gap
+	}
 	// Rows of which only one cell is filled are titles, unless such rows are usual.
 	dense := func(l line) bool { return l.width() == c.width && l.filled >= 2 }
 	usual := 0
@@ -287,6 +290,33 @@ func (c *candidate) tableStart(lines []line) int {
 		}
 	}
 	return at
+}
+
+// startBehindGap is the line behind a blank line that names the columns below it,
+// where those above it are texts as wide as the table by chance: all of them have
+// texts where the rows below have values. at where there is none.
+func (c *candidate) startBehindGap(lines []line, at int) int {
+	i := at + 1
+	for i < len(lines)-1 && i <= at+mostTitles && !lines[i].gap {
+		i++
+	}
+	if i >= len(lines)-1 || i > at+mostTitles || lines[i].width() != c.width {
+		return at
+	}
+	columns := 0
+	for j, t := range typedColumns(lines[i+1:], c.width) {
+		if t != classNumber && t != classDate {
+			continue
+		}
+		columns++
+		if slices.ContainsFunc(lines[at:i], func(l line) bool { return j >= l.width() || classify(l.cells[j].Text) != classText }) {
+			return at
+		}
+	}
+	if yes, _, evidence := c.names(lines[i].cells, lines[i+1:]); columns == 0 || !yes || sum(evidence) < 1 {
+		return at
+	}
+	return i
 }
 
 // firstFilled says whether no cell but the first has a text, and that is no value
