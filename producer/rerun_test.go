@@ -11,6 +11,7 @@ import (
 
 	"lakefeed/producer"
 	"lakefeed/schema"
+	"lakefeed/schema/csv"
 )
 
 // wantAlready says that a run has found nothing to send.
@@ -179,7 +180,8 @@ func TestRenamed(t *testing.T) {
 	}
 }
 
-// hooked calls at when so many bytes of an object were read, once.
+// hooked calls at when so many bytes of an object were read, once. What is read of its
+// end before it is claimed does not count; with bytes -1 it is called behind that.
 type hooked struct {
 	producer.Source
 	bytes int
@@ -195,6 +197,14 @@ func (h *hooked) Objects(ctx context.Context) iter.Seq2[producer.Object, error] 
 					r, err := open(ctx, offset)
 					if err != nil {
 						return nil, err
+					}
+					if offset == o.Size-csv.TailBytes {
+						if h.bytes < 0 && h.at != nil {
+							hook := h.at
+							h.at = nil
+							err = hook()
+						}
+						return r, err
 					}
 					return &hookedReader{h: h, r: r.(*os.File)}, nil
 				}
@@ -216,7 +226,7 @@ func (r *hookedReader) Close() error                             { return r.r.Cl
 
 func (r *hookedReader) Read(b []byte) (int, error) {
 	at, _ := r.r.Seek(0, io.SeekCurrent)
-	if hook := r.h.at; hook != nil {
+	if hook := r.h.at; hook != nil && r.h.bytes >= 0 {
 		if left := r.h.bytes - int(at); left > 0 {
 			b = b[:min(len(b), left)]
 		} else {
@@ -317,6 +327,20 @@ func TestChangedWhileRead(t *testing.T) {
 	}
 	streams[1].want(t, producer.Complete, "new,file")
 	b.wantWarnings("changed while it was read", "not those that were sent")
+}
+
+// A file that changes while its form is found is another before it is claimed.
+func TestChangedWhileSniffed(t *testing.T) {
+	b := newBench(t, 1)
+	content, _ := sniffed(12_000)
+	b.write("x.csv", content)
+	h := &hooked{Source: b.source()[0], bytes: -1, at: func() error { b.write("x.csv", "a,b\nnew,file\n"); return nil }}
+	b.send(b.config(h))
+	b.one("x.csv").want(t, producer.Complete, "new,file")
+	b.wantWarnings()
+	if n := len(b.claims()); n != 1 {
+		t.Errorf("%d claims", n)
+	}
 }
 
 // A file that never rests does not keep a run for ever.

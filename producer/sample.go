@@ -75,12 +75,19 @@ func findTail(ctx context.Context, o Object, found *csv.Found, overrides csv.Ove
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	end := make([]byte, csv.TailBytes)
-	n, err := io.ReadFull(c, end)
-	if err == io.ErrUnexpectedEOF || err == io.EOF {
-		return nil // it is shorter by now, which is told when it is read
+	switch _, err := io.ReadFull(c, end); err {
+	case nil:
+		found.Tail = found.FindTail(end, offset)
+	case io.ErrUnexpectedEOF, io.EOF: // it is shorter by now
+	default:
+		return err
 	}
-	if err == nil {
-		found.Tail = found.FindTail(end[:n], offset)
+	if o.Stat == nil || !o.grows() {
+		return nil // another content cannot have been read
+	}
+	now, err := o.Stat(ctx)
+	if err == nil && !now.look().same(o.look()) {
+		err = ErrChanged
 	}
 	return err
 }
