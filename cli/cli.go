@@ -58,7 +58,10 @@ type commands struct {
 	Consume      consumeCommand      `cmd:"" help:"Take a topic's rows into a table of the lake; as many processes as it has topic partitions."`
 	Adopt        adoptCommand        `cmd:"" name:"adopt-topic" help:"Go on with a topic that was deleted and made again."`
 	Sniff        sniffCommand        `cmd:"" help:"Show what a CSV file's dialect, header and types are found to be."`
+	Init         initCommand         `cmd:"" help:"Write lakefeed.yaml for sources, with what is found of them as comments."`
+	Plan         planCommand         `cmd:"" help:"Show what the feeds of lakefeed.yaml would do to the lake, and write nothing there."`
 	Validate     validateCommand     `cmd:"" help:"Check lakefeed.yaml, and say what it has or everything that is wrong with it."`
+	Test         testCommand         `cmd:"" help:"Run the tests in lakefeed.yaml: a CSV in, the rows, rejects, partitions and schema that it becomes out."`
 	ConfigSchema configSchemaCommand `cmd:"" name:"config-schema" help:"Print a JSON schema of lakefeed.yaml, for editors."`
 	Schema       schemaCommands      `cmd:"" help:"Show a table's schema, or its DDL for Athena."`
 	Register     registerCommand     `cmd:"" help:"Make a table's catalog again from the lake: in Glue, or the catalog file."`

@@ -12,6 +12,7 @@ import (
 
 	"lakefeed/broker"
 	"lakefeed/cli/config"
+	"lakefeed/consumer"
 	"lakefeed/schema/csv"
 	"lakefeed/sink"
 )
@@ -50,6 +51,7 @@ type feedSettings struct {
 	CSV    CSV `yaml:"csv"`
 	Send   `yaml:",inline"`
 	Sink   `yaml:",inline"`
+	Tests  []feedTest `yaml:"tests"`
 }
 
 // read reads the file, or the one of the working folder where none is named and
@@ -355,11 +357,36 @@ func (f *feedSettings) check(doc *config.Document) {
 		doc.Fault(&f.Quarantine.OnExceed, hint, "quarantine.on_exceed %q is not known", doc.Shown(&f.Quarantine.OnExceed, on))
 	}
 	f.CSV.check(doc)
+	f.Messages.check(doc)
 	f.Schema.check(doc)
+	f.checkTests(doc)
 }
 
 // onExceed are the values of quarantine.on_exceed.
 var onExceed = []string{"finish", "stop", "warn"}
+
+// check adds the faults of what messages of other makes are.
+func (m *Messages) check(doc *config.Document) {
+	formats := []string{consumer.CSVMessages, consumer.JSONMessages}
+	switch {
+	case !doc.Has(m):
+	case !doc.Has(&m.Format):
+		doc.Fault(m, "add format: csv, or json", "messages does not say what they are")
+	case m.Format != "" && !slices.Contains(formats, m.Format):
+		hint := "it is csv or json"
+		if near := config.Nearest(m.Format, formats); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		doc.Fault(&m.Format, hint, "messages.format %q is not known", doc.Shown(&m.Format, m.Format))
+	case m.Format == consumer.JSONMessages && len(m.Columns) > 0:
+		doc.Fault(&m.Columns, "leave columns out: each object names its cells", "messages.columns are of CSV records, and the format is json")
+	}
+	for i, name := range m.Columns {
+		if name == "" && doc.Has(&m.Columns[i]) {
+			doc.Fault(&m.Columns[i], "", "messages.columns[%d] is empty", i)
+		}
+	}
+}
 
 // check adds the faults of the overrides of a CSV's form.
 func (c *CSV) check(doc *config.Document) {

@@ -61,7 +61,7 @@ func TestBrokenConfigs(t *testing.T) {
 			t.Errorf("%s has no golden text: go test ./cli -run BrokenConfigs -update", name)
 		}
 	}
-	if broken < 30 {
+	if broken < 60 {
 		t.Errorf("only %d broken configurations", broken)
 	}
 	if *update {

@@ -54,6 +54,8 @@ func valueSchema(t reflect.Type) *jsonschema.Schema {
 		return either("string", "number", "boolean")
 	case t == reflect.TypeFor[time.Duration](), reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		return text()
+	case t == reflect.TypeFor[testCell]():
+		return either("string", "number", "boolean", "null")
 	case t == reflect.TypeFor[map[string]config.Secret]():
 		return &jsonschema.Schema{Type: "object", AdditionalProperties: either("string", "number", "boolean")}
 	case t == reflect.TypeFor[[]string]():

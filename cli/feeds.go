@@ -187,8 +187,9 @@ func (f *feed) producer(follow bool) *producer.Producer {
 // consumer is the consumer that the settings ask for.
 func (f *feed) consumer() *consumer.Consumer {
 	contract, _ := f.Schema.contract() // which was checked for the recipe
+	messages, _ := f.Messages.messages()
 	c := &consumer.Consumer{
-		Contract: contract, Transform: f.Transform, Secret: maskKey,
+		Contract: contract, Messages: messages, Transform: f.Transform, Secret: maskKey,
 		Client: f.conn.client, Topic: f.topic, Table: f.table, FlushBytes: int(f.Flush.Size), FlushEvery: f.Flush.Every, Budget: f.budget, Meta: f.Meta,
 		OnDataLoss: f.dataLoss(), AdoptNewLog: f.conn.embedded != nil,
 		Events: f.metrics.consumer(f.Table, f.events()), Log: f.logger(),

@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 
+	"lakefeed/consumer"
 	"lakefeed/consumer/transform"
 	"lakefeed/schema"
 )
@@ -14,12 +15,17 @@ func (s *Sink) recipe(topic string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	messages, err := s.Messages.messages()
+	if err != nil {
+		return nil, err
+	}
 	return json.Marshal(struct {
-		V           int              `json:"v"`
-		Topic       string           `json:"topic"`
-		PartitionBy []string         `json:"partition_by,omitempty"`
-		Meta        bool             `json:"meta,omitempty"`
-		Schema      *schema.Contract `json:"schema,omitempty"`
-		Transform   transform.Spec   `json:"transform,omitempty"`
-	}{1, topic, s.PartitionBy, s.Meta, contract, s.Transform})
+		V           int                `json:"v"`
+		Topic       string             `json:"topic"`
+		PartitionBy []string           `json:"partition_by,omitempty"`
+		Meta        bool               `json:"meta,omitempty"`
+		Schema      *schema.Contract   `json:"schema,omitempty"`
+		Messages    *consumer.Messages `json:"messages,omitempty"`
+		Transform   transform.Spec     `json:"transform,omitempty"`
+	}{1, topic, s.PartitionBy, s.Meta, contract, messages, s.Transform})
 }

@@ -18,8 +18,9 @@ type rejectsReplayCommand struct {
 	Where
 	ConfigFile
 	Lake
-	Kafka  `embed:""`
-	Schema Contract `embed:""`
+	Kafka    `embed:""`
+	Messages Messages `embed:"" prefix:"messages-"`
+	Schema   Contract `embed:""`
 	Catalog
 	Memory `embed:""`
 	Output
@@ -83,9 +84,9 @@ func (c *rejectsReplayCommand) settings(g *Globals) (s Settings, fromFile bool, 
 		Sink Sink
 		Catalog
 		Memory
-	}{c.Lake, c.Kafka, Sink{Schema: c.Schema}, c.Catalog, c.Memory}
+	}{c.Lake, c.Kafka, Sink{Schema: c.Schema, Messages: c.Messages}, c.Catalog, c.Memory}
 	moved := given{}
-	for was, is := range map[any]any{&c.Lake: &command.Lake, &c.Kafka: &command.Kafka, &c.Schema: &command.Sink.Schema, &c.Catalog: &command.Catalog, &c.Memory: &command.Memory} {
+	for was, is := range map[any]any{&c.Lake: &command.Lake, &c.Kafka: &command.Kafka, &c.Schema: &command.Sink.Schema, &c.Messages: &command.Sink.Messages, &c.Catalog: &command.Catalog, &c.Memory: &command.Memory} {
 		moved.move(g.given, was, is)
 	}
 	s.fill(&command, moved, doc, from...)

@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"lakefeed/cli/config"
+	"lakefeed/consumer"
 	"lakefeed/consumer/transform"
 	"lakefeed/sink"
 )
@@ -61,9 +62,28 @@ type Sink struct {
 	Group       string     `help:"Consumer group. Default: lakefeed.TABLE." placeholder:"NAME" yaml:"group"`
 	OnDataLoss  string     `help:"When the topic has lost rows that the lake needs: ${enum}. record writes down in the lake what is lost and goes on." enum:"halt,record" default:"halt" yaml:"on_data_loss"`
 	Quarantine  Quarantine `embed:"" prefix:"quarantine-" yaml:"quarantine"`
+	Messages    Messages   `embed:"" prefix:"messages-" yaml:"messages"`
 	Schema      Contract   `embed:"" yaml:"schema"`
 	// Transform are the steps that make records of rows.
 	Transform transform.Spec `kong:"-" yaml:"transform"`
+}
+
+// Messages says what messages of other makes are.
+type Messages struct {
+	Format  string   `help:"What the values of messages are that lakefeed produce did not write: csv (one record with commas) or json (one object). Default: they go into quarantine." placeholder:"FORMAT" yaml:"format"`
+	Columns []string `help:"Names of the cells of such CSV records, comma between. Default: column_1, column_2…" placeholder:"NAME" yaml:"columns"`
+}
+
+// messages are the consumer's, nil where nothing is said.
+func (m *Messages) messages() (*consumer.Messages, error) {
+	if m.Format == "" && len(m.Columns) == 0 {
+		return nil, nil
+	}
+	out := &consumer.Messages{Format: m.Format, Columns: m.Columns}
+	if err := out.Validate(); err != nil {
+		return nil, &usageError{err.Error()}
+	}
+	return out, nil
 }
 
 // Flush says when a batch is committed.

@@ -69,6 +69,9 @@ type Consumer struct {
 	// Contract is what is declared of the table's columns; nil for nothing. It is in
 	// the table's configuration too, by which files are made again.
 	Contract *schema.Contract
+	// Messages says what the values of messages are whose key is not ours; nil puts
+	// these into quarantine. It is in the table's configuration too.
+	Messages *Messages
 	// Transform are the steps that make records of rows, with the keys of masks; none
 	// for records that have the feed's columns. They are in the table's configuration
 	// too.
@@ -104,6 +107,11 @@ func (c *Consumer) Validate() error {
 	recipe, err := newRecipe(c.Contract, c.Transform)
 	if c.recipe = recipe; err != nil {
 		errs = append(errs, err)
+	} else {
+		recipe.messages = c.Messages
+	}
+	if err := c.Messages.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("consumer: %w", err))
 	}
 	if c.FlushBytes < 0 || c.FlushEvery < 0 || c.Memory < 0 {
 		errs = append(errs, errors.New("consumer: flush size, flush time and memory must not be negative"))

@@ -47,6 +47,7 @@ type bench struct {
 	loss      consumer.DataLoss
 	adopt     bool
 	contract  *schema.Contract
+	messages  *consumer.Messages
 }
 
 func newBench(t *testing.T, partitions int) *bench {
@@ -154,7 +155,7 @@ func (b *bench) table() *sink.Table {
 
 // config is the text that records refer to, as the command line writes it.
 func (b *bench) config() []byte {
-	text, err := json.Marshal(map[string]any{"schema": b.contract})
+	text, err := json.Marshal(map[string]any{"schema": b.contract, "messages": b.messages})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -170,7 +171,7 @@ func (b *bench) drain() error {
 // drainUntil drains unless ctx ends before.
 func (b *bench) drainUntil(ctx context.Context) error {
 	b.t.Helper()
-	c := &consumer.Consumer{Client: b.client, Topic: b.topic, Table: b.table(), Events: b.events, Group: b.group, FlushBytes: b.flush, Meta: b.shape.Meta, OnDataLoss: b.loss, AdoptNewLog: b.adopt, Contract: b.contract}
+	c := &consumer.Consumer{Client: b.client, Topic: b.topic, Table: b.table(), Events: b.events, Group: b.group, FlushBytes: b.flush, Meta: b.shape.Meta, OnDataLoss: b.loss, AdoptNewLog: b.adopt, Contract: b.contract, Messages: b.messages}
 	ends := map[int]int64{}
 	for p := range b.topic.Partitions {
 		_, end, err := b.client.Offsets(b.t.Context(), b.topic.Name, p)

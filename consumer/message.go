@@ -21,8 +21,7 @@ func (w *worker) message(ctx context.Context, m *broker.Message) error {
 	}
 	if !ours {
 		w.draft.Foreign(m.Offset)
-		w.foreign(m)
-		return nil
+		return w.foreign(m)
 	}
 	if m.Value == nil {
 		return w.end(m, stream, number)
@@ -78,9 +77,17 @@ func (w *worker) row(m *broker.Message, stream schema.StreamID, number int64) er
 			return err
 		}
 	}
+	err = w.typed(m, stream, number, w.origin.layout, cells, w.at)
+	w.origin.pass(m.Value, quoted)
+	return err
+}
+
+// typed adds a row, unless something is to keep it out. number is negative where the row
+// is known by its offset alone.
+func (w *worker) typed(m *broker.Message, stream schema.StreamID, number int64, l *layout, cells []wire.Cell, at func() schema.Witness) error {
 	var extra []wire.Cell
-	if want := len(w.origin.layout.columns); len(cells) != want {
-		d := schema.Deviation{Kind: schema.CellCount, Policy: w.batch.contract.CellCount(), First: witness(nil, w.at)}
+	if want := len(l.columns); len(cells) != want && l.refused == nil {
+		d := schema.Deviation{Kind: schema.CellCount, Policy: w.batch.contract.CellCount(), First: witness(nil, at)}
 		if d.Policy == schema.PolicyRescue && w.batch.recipe.masks {
 			d.Policy = schema.PolicyReject // which of its cells is to be masked is not known
 		}
@@ -89,7 +96,6 @@ func (w *worker) row(m *broker.Message, stream schema.StreamID, number int64) er
 			return d.Err()
 		case schema.PolicyReject:
 			w.quarantine(m, stream, number, "parse", string(d.Kind), fmt.Sprintf("the row has %d cells, its header %d", len(cells), want))
-			w.origin.pass(m.Value, quoted)
 			return nil
 		}
 		if len(cells) > want {
@@ -99,32 +105,40 @@ func (w *worker) row(m *broker.Message, stream schema.StreamID, number int64) er
 			cells = append(cells, wire.Cell{})
 		}
 	}
-	if d := w.batch.refuse(w.origin.layout, cells, w.at); d != nil {
+	if d := w.batch.refuse(l, cells, at); d != nil {
 		if d.Policy == schema.PolicyFreeze {
 			return d.Err()
 		}
 		w.quarantine(m, stream, number, "schema", string(d.Kind), d.Message())
 		w.batch.quarantine[len(w.batch.quarantine)-1].Column = d.Column
-		w.batch.deviate(*d, []byte(d.First.Text), w.at)
-		w.origin.pass(m.Value, quoted)
+		w.batch.deviate(*d, []byte(d.First.Text), at)
 		return nil
 	}
-	w.batch.add(w.origin.layout, cells, w.at)
-	w.batch.surplus(len(cells), extra, w.at)
+	w.batch.add(l, cells, at)
+	w.batch.surplus(len(cells), extra, at)
 	if b := &w.batch; len(b.streams) == cap(b.streams) {
 		size, _ := w.limits()
 		b.growIDs(size)
 	}
-	w.batch.streams = append(w.batch.streams, stream.Hash64())
-	w.batch.numbers = append(w.batch.numbers, number)
+	id, row := identity(m, stream, number)
+	w.batch.streams = append(w.batch.streams, id)
+	w.batch.numbers = append(w.batch.numbers, row)
 	if w.batch.places.on {
 		w.batch.places.add(m, &w.origin, stream)
 	}
 	if w.batch.meta != nil {
 		w.batch.meta.add(w.origin.source, number, m.Offset, m.Timestamp)
 	}
-	w.origin.pass(m.Value, quoted)
 	return nil
+}
+
+// identity is what tells a row from all others, as the files' hashes take it: its stream
+// and number, or its offset alone.
+func identity(m *broker.Message, stream schema.StreamID, number int64) (id uint64, row int64) {
+	if number < 0 {
+		return 0, m.Offset
+	}
+	return stream.Hash64(), number
 }
 
 // layout finds the columns for rows of the present origin.
@@ -216,14 +230,6 @@ func (w *worker) end(m *broker.Message, stream schema.StreamID, count int64) err
 	return nil
 }
 
-// foreign takes a message whose key is not ours: there is no header to name its
-// cells, so it is kept in quarantine. What the headers of others say is not of it.
-func (w *worker) foreign(m *broker.Message) {
-	w.batch.bytes += len(m.Value)
-	w.origin = origin{header: w.origin.header[:0]}
-	w.quarantine(m, schema.StreamID{}, -1, "parse", "foreign_key", "the message's key is not one that lakefeed produce writes, so its columns are not known")
-}
-
 // reject puts bytes that could not be split into a row into quarantine.
 func (w *worker) reject(m *broker.Message, stream schema.StreamID, number int64, rule string) {
 	w.batch.bytes += len(m.Value)
@@ -259,12 +265,9 @@ func (w *worker) quarantine(m *broker.Message, stream schema.StreamID, number in
 		q.Line = sink.Unknown
 	}
 	w.batch.quarantine = append(w.batch.quarantine, q)
-	id := stream.Hash64()
-	if number < 0 { // known by its offset alone
-		id, number = 0, m.Offset
-	}
+	id, row := identity(m, stream, number)
 	w.batch.unfit.Stream = append(w.batch.unfit.Stream, id)
-	w.batch.unfit.Row = append(w.batch.unfit.Row, number)
+	w.batch.unfit.Row = append(w.batch.unfit.Row, row)
 }
 
 func header(m *broker.Message, key string) []byte {

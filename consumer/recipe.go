@@ -14,7 +14,8 @@ import (
 type recipe struct {
 	contract *schema.Contract // as the steps declare it
 	steps    transform.Spec
-	masks    bool // some column is masked: rows are not shown whole
+	messages *Messages // of other makes
+	masks    bool      // some column is masked: rows are not shown whole
 	programs map[*schema.Schema]*transform.Program
 }
 
@@ -24,7 +25,7 @@ func newRecipe(contract *schema.Contract, steps transform.Spec) (*recipe, error)
 	if err != nil {
 		return nil, err
 	}
-	return &recipe{declared, steps, steps.Masks(), map[*schema.Schema]*transform.Program{}}, nil
+	return &recipe{contract: declared, steps: steps, masks: steps.Masks(), programs: map[*schema.Schema]*transform.Program{}}, nil
 }
 
 // alike is a recipe of the same contract and steps, for another worker: a program is one
@@ -90,6 +91,7 @@ func (w *worker) recipeOf(ctx context.Context, rows *sink.Record) (*recipe, erro
 	var config struct {
 		Schema    *schema.Contract `json:"schema"`
 		Transform transform.Spec   `json:"transform"`
+		Messages  *Messages        `json:"messages"`
 	}
 	wrong := func(err error) error {
 		return fmt.Errorf("read configuration %s of record %d: %w", rows.Config, rows.Seq, err)
@@ -104,6 +106,7 @@ func (w *worker) recipeOf(ctx context.Context, rows *sink.Record) (*recipe, erro
 	if err != nil {
 		return nil, wrong(err)
 	}
+	r.messages = config.Messages
 	if w.recipes == nil {
 		w.recipes = map[string]*recipe{}
 	}

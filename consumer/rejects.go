@@ -246,8 +246,7 @@ func (w *worker) takeAgain(ctx context.Context, rows []sink.QuarantineRow) (take
 func (w *worker) takeOne(ctx context.Context, m *broker.Message) error {
 	stream, number, ours := wire.ParseKey(m.Key)
 	if !ours {
-		w.foreign(m)
-		return nil
+		return w.foreign(m)
 	}
 	return w.accept(ctx, m, stream, number)
 }

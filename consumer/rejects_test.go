@@ -15,7 +15,7 @@ import (
 )
 
 func (b *bench) replayer() *consumer.Consumer {
-	return &consumer.Consumer{Client: b.client, Topic: b.topic, Table: b.table(), Events: b.events, Meta: b.shape.Meta, AdoptNewLog: b.adopt, Contract: b.contract}
+	return &consumer.Consumer{Client: b.client, Topic: b.topic, Table: b.table(), Events: b.events, Meta: b.shape.Meta, AdoptNewLog: b.adopt, Contract: b.contract, Messages: b.messages}
 }
 
 func everyReject(*sink.QuarantineRow) bool { return true }

@@ -86,6 +86,9 @@ func (w *worker) failed(ctx context.Context, failures []transform.Failure) error
 			Topic: w.c.Topic.Name, Partition: int64(w.partition), Offset: offset, Stage: "transform", Rule: f.Rule, Column: f.Column, Message: f.Message,
 			SchemaVersion: sink.Unknown, At: time.UnixMilli(p.times[f.Row]),
 		}
+		if p.streams[f.Row] == (schema.StreamID{}) { // known by its offset alone
+			q.Stream, q.Row = "", sink.Unknown
+		}
 		if q.Line == 0 {
 			q.Line = sink.Unknown
 		}

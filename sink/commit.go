@@ -152,6 +152,7 @@ func (c *Chain) next(d *Draft, in Commit) (*Record, error) {
 		r.Config = c.table.config
 	}
 	r.Counts.Rows, r.Counts.Quarantined, r.Counts.Ends, r.Counts.Skipped = 0, 0, d.ends, d.skipped
+	r.Counts.Foreign = d.foreign
 	for _, f := range in.Files {
 		if f.Table == Quarantine {
 			r.Counts.Quarantined += f.Rows

@@ -370,7 +370,7 @@ func TestForeignRowsAndSkips(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Counts != (sink.Counts{Quarantined: 1, Skipped: 7, Rescued: 3}) || len(r.Skipped) != 2 {
+		if r.Counts != (sink.Counts{Quarantined: 1, Skipped: 7, Rescued: 3, Foreign: 1}) || len(r.Skipped) != 2 {
 			t.Errorf("%+v", r)
 		}
 	}

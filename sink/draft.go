@@ -29,6 +29,7 @@ type Draft struct {
 	met      map[schema.StreamID]*stream
 	last     *stream // the stream met last
 	accepted int64   // rows that must be in the files
+	foreign  int64   // of the rows, those of no stream
 	repeated int64
 	ends     int64
 	skipped  int64
@@ -93,6 +94,7 @@ func (d *Draft) Row(id schema.StreamID, row int64) (Verdict, error) {
 // that nothing is said of other copies.
 func (d *Draft) Foreign(offset int64) {
 	d.accepted++
+	d.foreign++
 	if offset < d.From() && d.err == nil {
 		d.err = fmt.Errorf("row at offset %d, before the batch begins at %d", offset, d.From())
 	}

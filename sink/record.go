@@ -102,6 +102,7 @@ type Counts struct {
 	Rescued     int64 `json:"rescued"`     // cells
 	Lost        int64 `json:"lost,omitempty"`
 	Filtered    int64 `json:"filtered,omitempty"` // replay: rows that the feed leaves out now
+	Foreign     int64 `json:"foreign,omitempty"`  // of all rows those that are of no stream; of early records not known
 }
 
 // Fingerprint tells one message from another that may have its offset one day.

@@ -13,6 +13,9 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
+// Nullable is a value for which the file may have null.
+type Nullable interface{ SetNull() }
+
 // value decodes a node into v. path is how messages call it: feeds[0].table.
 func (d *Document) value(n ast.Node, v reflect.Value, path string) {
 	switch x := n.(type) {
@@ -34,6 +37,10 @@ func (d *Document) value(n ast.Node, v reflect.Value, path string) {
 	}
 	d.places[v.Addr().Interface()] = placeOf(n)
 	if _, null := n.(*ast.NullNode); null {
+		if nullable, ok := v.Addr().Interface().(Nullable); ok {
+			nullable.SetNull()
+			return
+		}
 		d.fail(v, placeOf(n), "give it a value, or leave the key out", "%s has no value", orFile(path))
 		return
 	}

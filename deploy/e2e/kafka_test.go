@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"lakefeed/broker/embedded"
+	"lakefeed/deploy/testbed"
 )
 
 // The two halves of ingest as two commands, one after the other, on the embedded
@@ -211,4 +214,50 @@ func TestRowsRemovedFromTheTopic(t *testing.T) {
 	if n := readTable(t, lake, "rows").rows; n != 151 {
 		t.Errorf("%d rows in the lake, want 151", n)
 	}
+}
+
+// A topic that another producer fills, with keys, values and batches of its own.
+func TestForeignTopic(t *testing.T) {
+	t.Parallel()
+	k := testbed.Kafka(t)
+	client, err := kgo.NewClient(kgo.SeedBrokers(k.Brokers), kgo.AllowAutoTopicCreation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "lakefeed.yaml")
+	objects, records := testbed.Name("objects"), testbed.Name("records")
+	for _, topic := range []string{objects, records} {
+		ok(t, "produce", writeTemp(t, dir, topic, "id,text\n0,of ours\n"), "--topic", topic, "--brokers", k.Brokers)
+	}
+	const rows = 1000
+	for i := 1; i <= rows; i++ {
+		client.Produce(t.Context(), &kgo.Record{Topic: objects, Key: []byte(strconv.Itoa(i % 7)), Value: fmt.Appendf(nil, `{"id": %d, "text": "t,%d", "more": {"n": %d}}`, i, i, i)}, nil)
+		client.Produce(t.Context(), &kgo.Record{Topic: records, Value: fmt.Appendf(nil, `%d,"t,%d"`, i, i)}, nil)
+	}
+	if err := client.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, conf, fmt.Sprintf("lake: lake\nkafka: {bootstrap.servers: %q}\nfeeds:\n  - {table: objects, topic: %s, messages: {format: json}}\n  - {table: records, topic: %s, messages: {format: csv, columns: [ID, Text]}}\n", k.Brokers, objects, records))
+	ok(t, "consume", "--drain", "-c", conf)
+	ok(t, "consume", "--drain", "-c", conf)
+	for _, name := range []string{"objects", "records"} {
+		x := readTable(t, filepath.Join(dir, "lake"), name)
+		x.eachOnce(t, "id", rows+1)
+		for i := range x.rows {
+			if id := x.columns["id"][i].text; id != "0" && x.columns["text"][i].text != "t,"+id {
+				t.Errorf("%s: row %s has the text %s", name, id, x.columns["text"][i].text)
+			}
+		}
+		ok(t, "audit", name, "-c", conf, "--deep")
+	}
+}
+
+// writeTemp makes a file of a text and gives its name.
+func writeTemp(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	file := filepath.Join(dir, name+".csv")
+	writeFile(t, file, text)
+	return file
 }
