@@ -101,14 +101,7 @@ type ownCreates struct {
 }
 
 func (s *ownCreates) Create(ctx context.Context, key string, body []byte) error {
-	err := s.Store.Create(ctx, key, body)
-	if !errors.Is(err, sink.ErrExists) {
-		return err
-	}
-	if found, e := s.Get(ctx, key); e != nil || string(found) != string(body) || !s.proxy.Forget(s3test.PutObject, "lake/"+key) {
-		return err
-	}
-	return nil
+	return sinktest.CreateSettled(ctx, s.Store, key, body, func() bool { return s.proxy.Forget(s3test.PutObject, "lake/"+key) })
 }
 
 // A refusal that has nothing to do with the request, or never ends, is an error

@@ -1,6 +1,7 @@
 package sinktest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,20 @@ const (
 	CrashBefore       // the goroutine ends, and nothing was done
 	CrashAfter        // the goroutine ends, and all was done
 )
+
+// CreateSettled creates an object as every caller of Create does whose earlier
+// request may have arrived: when there is one, its body tells whose it is.
+// unanswered says whether an answer about the key was lost.
+func CreateSettled(ctx context.Context, s sink.Store, key string, body []byte, unanswered func() bool) error {
+	err := s.Create(ctx, key, body)
+	if !errors.Is(err, sink.ErrExists) {
+		return err
+	}
+	if found, e := s.Get(ctx, key); e != nil || !bytes.Equal(found, body) || !unanswered() {
+		return err
+	}
+	return nil
+}
 
 // Call is one call of a store.
 type Call struct {

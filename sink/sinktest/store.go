@@ -34,6 +34,7 @@ func TestStore(t *testing.T, open func(t *testing.T) sink.Store) {
 		{"put replaces", putReplaces},
 		{"a staged body is invisible", stagedInvisible},
 		{"a staged body is found until it is published or discarded", stagedFound},
+		{"staged bodies are listed by table", stagedListed},
 		{"publish makes it visible", publishVisible},
 		{"publish may be repeated", publishRepeated},
 		{"publish by another process", publishElsewhere},
@@ -262,6 +263,51 @@ func stagedFound(t *testing.T, s sink.Store) {
 	}
 	want(published, false)
 	want(discarded, false)
+}
+
+// stagedListed: a store that can list what is staged gives that of one table. It may
+// have more of it than the stager knows of, whose attempts had no answer.
+func stagedListed(t *testing.T, s sink.Store) {
+	lister, ok := s.(sink.StagedLister)
+	if !ok {
+		t.Skip("the store cannot list what is staged")
+	}
+	list := func(table string) (uploads []string) {
+		t.Helper()
+		for found, err := range lister.ListStaged(t.Context(), table) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			uploads = append(uploads, found.Upload)
+		}
+		return uploads
+	}
+	want := func(table string, listed bool, staged ...sink.Staged) {
+		t.Helper()
+		have := list(table)
+		for _, s := range staged {
+			if slices.Contains(have, s.Upload) != listed {
+				t.Errorf("staged for %s are %q; want %s (%s) among them: %v", table, have, s.Upload, s.Key, listed)
+			}
+		}
+	}
+	if have := list("t"); len(have) > 0 {
+		t.Errorf("in a new store %q are staged", have)
+	}
+	one, two, three := stage(t, s, "t/d=1/a", "rows"), stage(t, s, "t/d=1/b", "rows"), stage(t, s, "t__quarantine/c", "rows")
+	other := stage(t, s, "tt/d", "rows")
+	want("t", true, one, two, three)
+	want("t", false, other)
+	want("tt", true, other)
+	want("tt", false, one, two, three)
+	if err := s.Publish(t.Context(), one); err != nil {
+		t.Error(err)
+	}
+	if err := s.Discard(t.Context(), two); err != nil {
+		t.Error(err)
+	}
+	want("t", true, three)
+	want("t", false, one, two)
 }
 
 func publishVisible(t *testing.T, s sink.Store) {
