@@ -67,6 +67,7 @@ type commands struct {
 	Register     registerCommand     `cmd:"" help:"Make a table's catalog again from the lake: in Glue, or the catalog file."`
 	Query        queryCommand        `cmd:"" help:"Run one statement of SQL over the lake: with Athena or Trino where one is named, else with DuckDB."`
 	Rejects      rejectsCommands     `cmd:"" help:"Show a table's quarantine by cause, and put rows back after a fix."`
+	Rebuild      rebuildCommand      `cmd:"" help:"Build a table anew from its topic, with the present configuration, and swap it in while the feed goes on."`
 	Audit        auditCommand        `cmd:"" help:"Prove that a table has each row of its sources once."`
 	Files        filesCommand        `cmd:"" help:"List the files of a state of a table, for other readers."`
 	Version      kong.VersionFlag    `help:"Print the version."`

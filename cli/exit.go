@@ -11,6 +11,7 @@ import (
 	"lakefeed/broker"
 	"lakefeed/broker/embedded"
 	"lakefeed/cli/config"
+	"lakefeed/consumer"
 	"lakefeed/producer"
 	"lakefeed/schema"
 	"lakefeed/sink"
@@ -77,6 +78,9 @@ func exitCode(err error) int {
 		position   *sink.PositionError
 		state      *sink.StateError
 		contract   *schema.ContractError
+		incomplete *consumer.IncompleteError
+		reach      *consumer.ReachError
+		closed     *sink.ClosedError
 		errno      syscall.Errno
 	)
 	if code, ok := queryExit(err); ok {
@@ -85,15 +89,15 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig), errors.As(err, &state):
+	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, sink.ErrAtWork), errors.Is(err, consumer.ErrNoPrevious), errors.Is(err, consumer.ErrNoColumn), errors.As(err, &closed), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig), errors.As(err, &state):
 		return exitUsage
-	case errors.As(err, &audit):
+	case errors.As(err, &audit), errors.As(err, &incomplete) && incomplete.Damage > 0:
 		return exitAudit
 	case errors.As(err, &quarantine):
 		return exitQuarantine
 	case errors.As(err, &contract):
 		return exitContract
-	case errors.As(err, &log), errors.As(err, &lost), errors.As(err, &chain), errors.As(err, &conflict), errors.Is(err, embedded.ErrDamaged):
+	case errors.As(err, &log), errors.As(err, &reach), errors.As(err, &incomplete), errors.As(err, &lost), errors.As(err, &chain), errors.As(err, &conflict), errors.Is(err, embedded.ErrDamaged):
 		return exitDataLoss
 	case errors.Is(err, broker.ErrDenied), errors.Is(err, fs.ErrPermission), errors.Is(err, awsclient.ErrNoCredentials), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
 		return exitDenied

@@ -51,6 +51,9 @@ func (c *filesCommand) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
+	if table, err = table.At(ctx, state.Generation); err != nil {
+		return err
+	}
 	out := bufio.NewWriter(g.stdout)
 	wanted := sink.Main
 	if c.Quarantine {
@@ -108,6 +111,9 @@ func (c *filesCommand) state(ctx context.Context, table *sink.Table) (sink.Posit
 	state, err := sink.ParsePosition(c.At)
 	if err != nil {
 		return state, &usageError{fmt.Sprintf("--at %s is neither a time, as 2026-11-25T10:00:00Z, nor the name of a state, as g1.12.7", quote(c.At))}
+	}
+	if table, err = table.At(ctx, state.Generation); err != nil {
+		return state, err
 	}
 	return state, table.CheckPosition(ctx, state)
 }

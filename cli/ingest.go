@@ -118,6 +118,10 @@ func (f *feed) awaitSenders(ctx context.Context) error {
 // consumer has drained the topic by then, whichever member of its group took what:
 // what is missing now does not come any more.
 func (f *feed) whole(ctx context.Context, sent []producer.ObjectSummary) error {
+	table, err := f.table.Current(ctx) // it may be another generation by now
+	if err != nil {
+		return err
+	}
 	chains := map[int]*sink.Chain{}
 	for _, o := range sent {
 		if o.Err != nil || o.Status != producer.Complete && o.Status != producer.Changed {
@@ -125,7 +129,7 @@ func (f *feed) whole(ctx context.Context, sent []producer.ObjectSummary) error {
 		}
 		chain := chains[o.Partition]
 		if chain == nil {
-			chain = f.table.Chain(o.Partition)
+			chain = table.Chain(o.Partition)
 			if _, err := chain.Open(ctx); err != nil {
 				return err
 			}

@@ -157,7 +157,11 @@ func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Ca
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the rows are in the lake, but %v; when that is mended: lakefeed register %s --lake %s%s", err, r.Table, r.Lake, flags.flags()))
 	}
 	r.Warnings = append(r.Warnings, hiddenWarnings(done.Hidden)...)
-	catalog, table := done.Snapshot, registrar.Table
+	catalog := done.Snapshot
+	table, err := registrar.Table.Current(ctx)
+	if err != nil {
+		return err
+	}
 	if catalog.V == 0 {
 		if catalog, err = sink.NewProjector(table).Snapshot(ctx); err != nil {
 			return err

@@ -36,6 +36,13 @@ type Catalog interface {
 	String() string
 }
 
+// CatalogReplacer is a Catalog that can turn a table to other partitions in one step.
+type CatalogReplacer interface {
+	// ReplaceTable puts t in place of the table of its name and revision, with these
+	// partitions in place of all that it has.
+	ReplaceTable(ctx context.Context, t CatalogTable, partitions []CatalogPartition) error
+}
+
 // ErrConflict is returned by UpdateTable when the table was changed meanwhile.
 var ErrConflict = errors.New("changed meanwhile")
 

@@ -77,6 +77,10 @@ func (c *Chain) append(ctx context.Context, r *Record) (Outcome, error) {
 	if err := r.check(); err != nil {
 		return Undecided, err
 	}
+	if c.state.Closed > 0 && r.Kind != KindClose && r.Kind != KindOpen {
+		c.discard(ctx, r)
+		return Undecided, &ClosedError{Table: c.table.name, Generation: c.table.generation, Swap: c.state.Closed}
+	}
 	body, err := EncodeRecord(r)
 	if err != nil {
 		return Undecided, err

@@ -11,7 +11,10 @@ import (
 	"strconv"
 )
 
-var _ Catalog = (*FileCatalog)(nil)
+var (
+	_ Catalog         = (*FileCatalog)(nil)
+	_ CatalogReplacer = (*FileCatalog)(nil)
+)
 
 // FileCatalog is the catalog of a lake that has no other: what each table is, in a
 // file of the lake, for people and programs that read it.
@@ -174,6 +177,19 @@ func (c *FileCatalog) UpdateTable(ctx context.Context, t CatalogTable) error {
 			return ErrConflict
 		}
 		file.CatalogTable = t
+		return nil
+	})
+}
+
+// ReplaceTable replaces a table's entry and its partitions, in one state.
+func (c *FileCatalog) ReplaceTable(ctx context.Context, t CatalogTable, partitions []CatalogPartition) error {
+	return c.change(ctx, "replace catalog", t.Name, func(file *catalogFile) error {
+		if file.Revision != t.Revision {
+			return ErrConflict
+		}
+		file.CatalogTable = t
+		file.Partitions = slices.Clone(partitions)
+		slices.SortFunc(file.Partitions, func(a, b CatalogPartition) int { return slices.Compare(a.Values, b.Values) })
 		return nil
 	})
 }

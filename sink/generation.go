@@ -102,12 +102,18 @@ func (t *Table) History(ctx context.Context) ([]Live, error) {
 	return out, nil
 }
 
-// At gives the table as one of its generations, to be read.
+// At gives the table as one of its generations, as it is now, to be read.
 func (t *Table) At(ctx context.Context, generation int) (*Table, error) {
-	if generation == t.generation {
-		return t, nil
-	}
 	return t.in(ctx, generation)
+}
+
+// Current gives the table as the generation that is live now, to be read.
+func (t *Table) Current(ctx context.Context) (*Table, error) {
+	_, live, err := t.newestSwap(ctx)
+	if err != nil || live == 0 || live == t.generation {
+		return t, err
+	}
+	return t.in(ctx, live)
 }
 
 // in gives the table as one of its generations, with its shape and its topic
@@ -290,6 +296,34 @@ func (t *Table) Unfinished(ctx context.Context) (*Table, error) {
 			found = g
 		}
 	}
+}
+
+// LastConfig is the configuration that the table was last written with.
+func (t *Table) LastConfig(ctx context.Context) ([]byte, error) {
+	var newest *Record
+	for p := range t.partitions {
+		last, err := t.lastSeq(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		for seq := last; seq >= 0; seq-- {
+			r, err := t.record(ctx, p, seq)
+			if err != nil {
+				return nil, err
+			}
+			if r.Kind != KindRows {
+				continue
+			}
+			if newest == nil || r.At.After(newest.At) {
+				newest = r
+			}
+			break
+		}
+	}
+	if newest == nil || newest.Config == "" {
+		return t.BuildText(ctx)
+	}
+	return t.Config(ctx, newest.Config)
 }
 
 // BuildText is the configuration that the generation was begun with.

@@ -124,9 +124,28 @@ func (t *Table) visible(ctx context.Context, partition int, seq int64) (int64, e
 	return seq, nil
 }
 
-// PositionAt is the state at a time: of each chain the records up to the first that
-// is younger, by the clocks of those who wrote them.
+// PositionAt is the state at a time: of the generation that was live, and of each of
+// its chains the records up to the first that is younger, by the clocks of those who
+// wrote them. What a generation had before it was live it has from that moment on.
 func (t *Table) PositionAt(ctx context.Context, at time.Time) (Position, error) {
+	history, err := t.History(ctx)
+	if err != nil {
+		return Position{}, fmt.Errorf("find the state of %s at %s: %w", t.name, at.Format(time.RFC3339), err)
+	}
+	was := history[0].Generation
+	for _, l := range history {
+		if !l.At.After(at) {
+			was = l.Generation
+		}
+	}
+	g, err := t.At(ctx, was)
+	if err != nil {
+		return Position{}, err
+	}
+	return g.positionAt(ctx, at)
+}
+
+func (t *Table) positionAt(ctx context.Context, at time.Time) (Position, error) {
 	now, err := t.Position(ctx)
 	if err != nil {
 		return now, err

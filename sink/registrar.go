@@ -187,7 +187,7 @@ func (r *Registrar) pass(ctx context.Context) (done Registration, err error) {
 	done.Snapshot = s
 	t := r.projector.table
 	quarantine := CatalogTable{Name: t.name + quarantineSuffix, Location: t.QuarantineFolder(), Columns: QuarantineTypes(), Lake: t.lake, Swap: r.swap, Generation: t.generation}
-	if _, err := r.table(ctx, quarantine, nil, &done); err != nil {
+	if _, err := r.table(ctx, quarantine, nil, nil, &done); err != nil {
 		return done, err
 	}
 	if s.SchemaVersion == 0 {
@@ -198,21 +198,21 @@ func (r *Registrar) pass(ctx context.Context) (done Registration, err error) {
 		Lake: t.lake, Swap: r.swap, Generation: t.generation, SchemaVersion: s.SchemaVersion,
 	}
 	if len(s.PartitionBy) == 0 {
-		_, err = r.table(ctx, main, nil, &done)
+		_, err = r.table(ctx, main, nil, nil, &done)
 		return done, err
 	}
 	if r.Project {
 		if main.Projection, done.Hidden, err = project(s.PartitionBy, s.Partitions); err != nil {
 			return done, fmt.Errorf("register table %s in %s: %w", t.name, r.Catalog, err)
 		}
-		_, err = r.table(ctx, main, nil, &done)
+		_, err = r.table(ctx, main, nil, nil, &done)
 		return done, err
 	}
-	_, err = r.table(ctx, main, func(ctx context.Context, main CatalogTable) error {
-		partitions, err := r.partitions(ctx, &s)
-		if err != nil {
-			return err
-		}
+	partitions, err := r.partitions(ctx, &s)
+	if err != nil {
+		return done, err
+	}
+	_, err = r.table(ctx, main, partitions, func(ctx context.Context, main CatalogTable) error {
 		return r.putPartitions(ctx, main, partitions, &done)
 	}, &done)
 	return done, err
@@ -243,8 +243,8 @@ func (r *Registrar) follow(ctx context.Context) error {
 
 // table brings a table of the catalog up to want, and what belongs to it: after
 // the table, but before it when the table turns to another generation, whose
-// partitions have to be there first.
-func (r *Registrar) table(ctx context.Context, want CatalogTable, rest func(context.Context, CatalogTable) error, done *Registration) (CatalogTable, error) {
+// partitions have to be there first. A catalog that can do both in one step does.
+func (r *Registrar) table(ctx context.Context, want CatalogTable, partitions []CatalogPartition, rest func(context.Context, CatalogTable) error, done *Registration) (CatalogTable, error) {
 	if rest == nil {
 		rest = func(context.Context, CatalogTable) error { return nil }
 	}
@@ -271,6 +271,17 @@ func (r *Registrar) table(ctx context.Context, want CatalogTable, rest func(cont
 		return want, fmt.Errorf("%w: it has schema version %d of generation %d there, and %d of %d in the lake", ErrConflict, have.SchemaVersion, have.Generation, want.SchemaVersion, want.Generation)
 	}
 	flips := have.Swap < joined.Swap
+	if replacer, ok := r.Catalog.(CatalogReplacer); ok && flips && have.Generation != joined.Generation {
+		if err := fault.At(ctx, fault.CatalogWrite); err != nil {
+			return want, err
+		}
+		if err := replacer.ReplaceTable(ctx, joined, partitions); err != nil {
+			return want, err
+		}
+		delete(r.known, want.Name)
+		done.Tables++
+		return joined, nil
+	}
 	if flips {
 		if err := rest(ctx, joined); err != nil {
 			return want, err
@@ -334,6 +345,7 @@ func (r *Registrar) putPartitions(ctx context.Context, t CatalogTable, want []Ca
 			change = append(change, w)
 		}
 	}
+	change = append(change, r.left(t, want, known)...)
 	there := 0
 	if len(add) > 0 {
 		if there, err = r.Catalog.AddPartitions(ctx, t, add); err != nil {
@@ -353,6 +365,29 @@ func (r *Registrar) putPartitions(ctx context.Context, t CatalogTable, want []Ca
 	}
 	done.Partitions += len(add) + len(change)
 	return nil
+}
+
+// left are the partitions that an earlier generation had and this one has not: they
+// are turned to folders of this one, which are empty.
+func (r *Registrar) left(t CatalogTable, want []CatalogPartition, known map[string]CatalogPartition) (out []CatalogPartition) {
+	wanted := make(map[string]bool, len(want))
+	for i := range want {
+		wanted[want[i].key()] = true
+	}
+	for key, have := range known {
+		if wanted[key] || have.Swap >= r.swap || len(have.Values) != len(t.PartitionBy) {
+			continue
+		}
+		values := make([]PartitionValue, len(have.Values))
+		for i, v := range have.Values {
+			values[i] = PartitionValue{Column: t.PartitionBy[i].Name, Value: v, Null: v == DefaultPartition}
+		}
+		if location := t.Location + "/" + PartitionPath(values); location != have.Location {
+			have.Location, have.Swap = location, r.swap
+			out = append(out, have)
+		}
+	}
+	return out
 }
 
 // knownPartitions are the catalog's partitions of a table, by key. They are read

@@ -401,3 +401,65 @@ func rescuedTexts(column *parquet.Column, chunks []parquet.ColumnChunk) (texts [
 	})
 	return texts, err
 }
+
+// Blank gives a draft that has seen nothing and begins at an offset, to read a topic
+// partition whatever its chain has. It cannot be committed.
+func (t *Table) Blank(partition int, from int64) *Draft {
+	c := t.Chain(partition)
+	c.reset()
+	c.state.To = from
+	return c.Begin()
+}
+
+// Lack says that a generation does not have all rows of a stream that another has.
+type Lack struct {
+	Stream  schema.StreamID
+	Missing int64 // rows, at least
+}
+
+// Lacks compares what two generations have seen: the streams of which this one does
+// not have all rows and the end that the other has at a position.
+func (t *Table) Lacks(ctx context.Context, other *Table, at Position) (out []Lack, err error) {
+	have, want := &seenStreams{}, &seenStreams{}
+	for p := range t.partitions {
+		c := t.Chain(p)
+		if _, err := c.load(ctx, toEnd); err != nil {
+			return nil, fmt.Errorf("read %s: %w", c, err)
+		}
+		have.all(c)
+	}
+	for p := range at.Seqs {
+		c := other.Chain(p)
+		if _, err := c.load(ctx, stop{reset: toEnd.reset, seq: at.Seqs[p] + 1}); err != nil {
+			return nil, fmt.Errorf("read %s: %w", c, err)
+		}
+		want.all(c)
+	}
+	told := map[schema.StreamID]bool{} // several chains know it, since a reset
+	want.each(func(w *stream) {
+		if told[w.id] {
+			return
+		}
+		h := have.find(w.id)
+		if h == nil {
+			h = newStream(w.id)
+		}
+		if !h.extends(w) || w.ended && !h.ended {
+			told[w.id] = true
+			out = append(out, Lack{Stream: w.id, Missing: max(0, w.rows()-h.rows())})
+		}
+	})
+	return out, nil
+}
+
+// all takes all streams of a chain, joined with what others have of them.
+func (s *seenStreams) all(c *Chain) {
+	s.segments = append(s.segments, c.segments...)
+	for id, x := range c.live {
+		if known := s.live[id]; known != nil {
+			known.join(x)
+			continue
+		}
+		s.put(x.clone())
+	}
+}

@@ -323,7 +323,7 @@ func (t *Table) mark(ctx context.Context, partition int, end State, kind Kind, m
 	c.reset()
 	c.state, c.checkpointed = end, end.Seq+1 // no checkpoint: the streams were not read
 	r := c.record(kind)
-	r.M, r.Next = &m, next
+	r.M, r.Next, r.Config = &m, next, "" // no row is made by it
 	if _, err := c.append(ctx, r); err != nil {
 		return fmt.Errorf("%s %s: %w", kind, c, err)
 	}

@@ -144,8 +144,8 @@ func (w *swapWorld) work(ctx context.Context, p *process, table, g *sink.Table, 
 			if d.From() >= w.logs[partition] {
 				idle++
 			}
-			now, err := table.HelpSwap(ctx)
-			if err != nil || !now.Same(status) || idle >= swapSteps {
+			now, err := table.Swaps(ctx)
+			if err != nil || !now.Same(status) || now.Pending != nil || idle >= swapSteps {
 				return idle, err
 			}
 			continue
@@ -272,7 +272,11 @@ func (w *swapWorld) arrive() {
 func (w *swapWorld) arrived() bool { return len(w.logs) == swapParts && slices.Equal(w.logs, w.most) }
 
 func (w *swapWorld) run() {
+	favourite := 0 // runs more often, so that the others sleep
 	for starts := 0; !w.t.Failed(); {
+		if w.rng.IntN(15) == 0 {
+			favourite = w.rng.IntN(4)
+		}
 		if len(w.running) == 0 && w.arrived() && starts > 6 {
 			break
 		}
@@ -293,7 +297,11 @@ func (w *swapWorld) run() {
 			}
 			continue
 		}
-		p := w.running[w.rng.IntN(len(w.running))]
+		i := w.rng.IntN(len(w.running))
+		if favourite < len(w.running) && w.rng.IntN(6) > 0 {
+			i = favourite
+		}
+		p := w.running[i]
 		calls := p.store.Calls()
 		w.step(p, w.fault(calls[len(calls)-1]))
 	}

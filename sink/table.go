@@ -59,7 +59,7 @@ type ShapeError struct {
 }
 
 func (e *ShapeError) Error() string {
-	return fmt.Sprintf("open table %s: it is %s, and cannot become %s: all files of a table have one shape; go on with its shape, or take the sources into another table", e.Table, e.Have, e.Want)
+	return fmt.Sprintf("open table %s: it is %s, and cannot become %s: all files of a table have one shape; go on with its shape, build it anew with lakefeed rebuild %s, or take the sources into another table", e.Table, e.Have, e.Want, e.Table)
 }
 
 // TopicError says that a table was built from other topics than the one given.
@@ -338,6 +338,9 @@ func (t *Table) Config(ctx context.Context, hash string) ([]byte, error) {
 	}
 	return []byte(c.Text), nil
 }
+
+// ConfigText is the configuration the table was opened with.
+func (t *Table) ConfigText() []byte { return []byte(t.text) }
 
 // ConfigHash names the configuration the table was opened with.
 func (t *Table) ConfigHash() string { return t.config }

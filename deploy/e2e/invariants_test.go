@@ -65,16 +65,23 @@ type restLake struct {
 	rows     int64 // that readers see, those in quarantine included
 }
 
-// checkInvariants checks a table that was made with --meta.
+// checkInvariants checks the first generation of a table that was made with --meta.
 func checkInvariants(t checker, lake, name string) (out restLake) {
 	t.Helper()
+	return checkGeneration(t, lake, name, 1)
+}
+
+// checkGeneration checks one generation of a table that was made with --meta.
+func checkGeneration(t checker, lake, name string, generation int) (out restLake) {
+	t.Helper()
 	state := filepath.Join(lake, "_lakefeed", name)
+	build := fmt.Sprintf("g%d", generation)
 	listed := map[string]restFile{} // files that should be there, by key
 	gone := map[string]bool{}       // and those that were given up or replaced
 	pending := map[string]bool{}    // of the newest records
 	staged := map[string]bool{}     // uploads of all but the newest records
 	rows := map[string]string{}     // where each row is, by source and number
-	for _, chain := range globbed(t, filepath.Join(state, "g1", "commits", "*", "*")) {
+	for _, chain := range globbed(t, filepath.Join(state, build, "commits", "*", "*")) {
 		records := readChain(t, chain)
 		streams := map[string]bool{}
 		counts := map[string]int64{}
@@ -101,7 +108,7 @@ func checkInvariants(t checker, lake, name string) (out restLake) {
 					counts[s.ID] = *s.Count
 				}
 			}
-			if r.Schema > 0 && !exists(filepath.Join(state, "g1", "schema", fmt.Sprintf("%020d.json", r.Schema))) {
+			if r.Schema > 0 && !exists(filepath.Join(state, build, "schema", fmt.Sprintf("%020d.json", r.Schema))) {
 				t.Errorf("record %d of %s is written in schema version %d, which there is not", r.Seq, chain, r.Schema)
 			}
 		}
@@ -114,7 +121,11 @@ func checkInvariants(t checker, lake, name string) (out restLake) {
 		}
 	}
 	seen := map[string]bool{}
-	for _, folder := range []string{name, name + "__quarantine"} {
+	suffix := ""
+	if generation > 1 {
+		suffix = "." + build
+	}
+	for _, folder := range []string{name + suffix, name + "__quarantine" + suffix} {
 		if !exists(filepath.Join(lake, folder)) {
 			continue
 		}
