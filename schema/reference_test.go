@@ -103,6 +103,9 @@ func slowType(cells []string) (string, bool) {
 		if IsNullToken([]byte(c)) {
 			continue
 		}
+		if c = strings.Trim(c, " "); c == "" {
+			continue
+		}
 		seen = true
 		fits := map[string]bool{}
 		switch {

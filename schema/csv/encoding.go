@@ -83,7 +83,8 @@ func zeros(sample []byte) string {
 
 // shiftJIS says whether the sample is clearly Shift-JIS: all of it decodes, into
 // kana and kanji of two bytes more than into anything else, and these stand
-// together: a letter with an umlaut and the one behind it may look like one.
+// together, or hardly ever beside an ASCII letter: a letter with an umlaut and the one
+// behind it may look like one, amid a word.
 func shiftJIS(sample []byte, complete bool) bool {
 	sample = sample[:min(len(sample), 64<<10)]
 	text, err := japanese.ShiftJIS.NewDecoder().Bytes(sample)
@@ -93,11 +94,14 @@ func shiftJIS(sample []byte, complete bool) bool {
 	if !complete || len(sample) == 64<<10 {
 		text = bytes.TrimSuffix(text, []byte("\ufffd")) // half a character at the end
 	}
-	wide, beside, other := 0, 0, 0
-	before := false
+	wide, beside, amid, other := 0, 0, 0, 0
+	before, letter := false, false // whether the character before is wide, or a letter of ASCII
 	for _, r := range string(text) {
-		was := before
-		before = false
+		was, wasLetter := before, letter
+		before, letter = false, r|0x20 >= 'a' && r|0x20 <= 'z'
+		if was && letter {
+			amid++
+		}
 		switch {
 		case r < utf8.RuneSelf:
 		case r == utf8.RuneError || unicode.IsControl(r):
@@ -108,11 +112,14 @@ func shiftJIS(sample []byte, complete bool) bool {
 			if was {
 				beside++
 			}
+			if wasLetter {
+				amid++
+			}
 		default:
 			other++ // half-width kana, which other code pages' letters look like
 		}
 	}
-	return wide >= 2 && wide >= 4*other && beside*3 >= wide
+	return wide >= 2 && wide >= 4*other && (beside*3 >= wide || amid*5 <= wide)
 }
 
 // codePage tells code pages of one byte a character by the letters that their

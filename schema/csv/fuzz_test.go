@@ -60,7 +60,7 @@ func FuzzSplitter(f *testing.F) {
 // TestSplitterIsTheReference holds the splitter against a plain one on texts
 // made of what matters.
 func TestSplitterIsTheReference(t *testing.T) {
-	parts := []string{`"`, `"`, `""`, "'", `\`, ",", ",", ";", "|", "||", "\t", ", ", "\n", "\n", "\r\n", "\r", "a", "bc", "é", "\xff", "#", "NA", `\N`, " "}
+	parts := []string{`"`, `"`, `""`, "'", `\`, ",", ",", ";", "|", "||", "\t", ", ", "\n", "\n", "\r\n", "\r", "a", "bc", "é", "\xff", "#", "NA", `\N`, " ", "\n  \n", "\t"}
 	rapid.Check(t, func(t *rapid.T) {
 		text := ""
 		if rapid.IntRange(0, 9).Draw(t, "bom") == 0 {

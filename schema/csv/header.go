@@ -134,6 +134,16 @@ func typedColumns(lines []line, width int) []class {
 	return out
 }
 
+// emptyWhere says whether the cells of some columns are empty.
+func (l *line) emptyWhere(some func(column int) bool) bool {
+	for i, cell := range l.cells {
+		if some(i) && len(bytes.TrimSpace(cell.Text)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // isRule says whether a record is a line of dashes that a program draws under the
 // names.
 func (l *line) isRule() bool {
@@ -190,7 +200,9 @@ func (c *candidate) headerRows(lines []line, start int) int {
 				named = false
 			}
 		}
-		if columns >= 2 && named && columnsNamed > 0 && columnsNamed*10 >= (columns-unnamed)*8 {
+		// Names below others have nothing in the columns that say what a row is of.
+		below := columns < c.width && columnsNamed > 0 && l.emptyWhere(func(i int) bool { return typed[i] == classText })
+		if columns >= 2 && named && (below || columnsNamed > 0 && columnsNamed*10 >= (columns-unnamed)*8) {
 			rows = n + 1
 		}
 	}
@@ -298,11 +310,13 @@ func sum(evidence []Evidence) (s float64) {
 // names says whether a record's cells name the columns of the rows below it, and
 // why.
 func (c *candidate) names(first []Cell, body []line) (yes bool, why string, evidence []Evidence) {
-	like, text := true, 0
+	like, numbers, text := true, false, 0
 	seen := map[string]bool{}
 	twice := 0
 	for _, cell := range first {
-		if cl := classify(cell.Text); cl == classNumber || cl == classDate || len(cell.Text) > 0 && !looksLikeName(cell.Text) {
+		if cl := classify(cell.Text); cl == classNumber || cl == classDate {
+			numbers = true
+		} else if len(cell.Text) > 0 && !looksLikeName(cell.Text) {
 			like = false
 		}
 		if len(cell.Text) > 0 {
@@ -317,7 +331,7 @@ func (c *candidate) names(first []Cell, body []line) (yes bool, why string, evid
 		return false, "all of its cells are empty", nil
 	}
 	if len(body) == 0 {
-		if like && text == len(first) && twice == 0 {
+		if like && !numbers && text == len(first) && twice == 0 {
 			return true, "there is no other record, and its cells look like names", nil
 		}
 		return false, "there is no other record, and its cells do not look like names", nil
@@ -327,7 +341,7 @@ func (c *candidate) names(first []Cell, body []line) (yes bool, why string, evid
 		return slices.EqualFunc(l.cells, first, func(a, b Cell) bool { return bytes.Equal(a.Text, b.Text) })
 	})
 	if len(body) == 0 {
-		return like && twice == 0, "there is no other record than it", nil
+		return like && !numbers && twice == 0, "there is no other record than it", nil
 	}
 	series := c.series(first, body)
 	total := 0.0
@@ -335,6 +349,9 @@ func (c *candidate) names(first []Cell, body []line) (yes bool, why string, evid
 		e := Evidence{Name: string(cell.Text[:min(len(cell.Text), shownText)])}
 		e.Score, e.Why = c.columnEvidence(i, cell, body, series[i])
 		total += e.Score
+		if cl := classify(cell.Text); (cl == classNumber || cl == classDate) && e.Score <= 0 {
+			like = false
+		}
 		if e.Score != 0 {
 			evidence = append(evidence, e)
 		}

@@ -33,6 +33,33 @@ func (c *scanner) lineEnd(view []byte, p int) int {
 	}
 }
 
+// blankBytes is how many spaces a blank line may have.
+const blankBytes = 4 << 10
+
+// blankLine is the length of the line at pos where that holds nothing but spaces and
+// tabs, with its line end if it has ended; 0 where it holds more. It is not known where
+// the view ends before.
+func (s *Splitter) blankLine() (n int, ended, known bool) {
+	view := s.buf[s.pos:min(len(s.buf), s.pos+blankBytes)]
+	for i, c := range view {
+		switch {
+		case s.blanks[c]:
+		case c == '\n' || c == '\r':
+			n, known := s.lineEndLen(s.buf[s.pos+i:], s.eof && !s.hold)
+			if n == 0 || !known {
+				return 0, false, known
+			}
+			return i + n, true, true
+		default:
+			return 0, false, true
+		}
+	}
+	if len(view) == blankBytes {
+		return 0, false, true
+	}
+	return len(view), false, s.eof && !s.hold
+}
+
 // lineEndLen is the length of the line end that b begins with, 0 where it begins
 // with none. It is not known while the byte behind a CR is not.
 func (c *scanner) lineEndLen(b []byte, atEnd bool) (n int, known bool) {

@@ -1,6 +1,7 @@
 package csv
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"unicode/utf8"
@@ -31,6 +32,8 @@ type Splitter struct {
 	tail     Tail
 	tooLong  string // the message of a TooLong reject
 	badText  string // the message of an Encoding reject
+
+	blanks [256]bool // space and tab, but for those of the delimiter
 
 	size    int // of the buffer at first
 	buf     []byte
@@ -87,6 +90,9 @@ func newSplitter(d Dialect, o Options) *Splitter {
 	s.wide = len(s.d.Delimiter) > 1
 	s.verbose = s.d.Delimiter != "," || s.d.Quote != '"' || s.d.Padded || s.d.LineEnd != AnyLineEnd
 	s.ends = s.d.LineEnd
+	for _, c := range []byte(" \t") {
+		s.blanks[c] = bytes.IndexByte(s.delims, c) < 0 && c != s.d.Quote && c != s.d.Escape && c != s.d.Comment
+	}
 	if s.line <= 0 {
 		s.line = 1
 	}
@@ -131,8 +137,25 @@ func (s *Splitter) Next() (*Row, error) {
 			continue
 		}
 		outside := s.tail.To > 0 && s.tail.holds(s.base+int64(s.pos))
-		switch c := s.buf[s.pos]; {
-		case c == '\n' || c == '\r':
+		c := s.buf[s.pos]
+		if s.blanks[c] && s.width != 1 {
+			n, ended, known := s.blankLine()
+			if !known {
+				if !s.fill() {
+					return nil, s.stop()
+				}
+				continue
+			}
+			if n > 0 {
+				s.pos += n
+				s.gap = true
+				if ended {
+					s.line++
+				}
+				continue
+			}
+		}
+		if c == '\n' || c == '\r' {
 			n, known := s.lineEndLen(s.buf[s.pos:], s.eof && !s.hold)
 			if !known {
 				if !s.fill() {
@@ -140,22 +163,22 @@ func (s *Splitter) Next() (*Row, error) {
 				}
 				continue
 			}
-			if n == 0 {
-				break // a character
-			}
-			if s.width == 1 && !outside {
+			if n > 0 && s.width == 1 && !outside {
 				s.scanner.start(s.pos)
 				return s.emit(s.pos, s.pos+n, strict), nil
 			}
-			s.pos += n
-			s.line++
-			s.gap = true
-			continue
+			if n > 0 {
+				s.pos += n
+				s.line++
+				s.gap = true
+				continue
+			}
+			// Else it is a character.
 		}
 		switch {
 		case outside:
 			return s.outsideLine()
-		case s.buf[s.pos] == s.d.Comment && s.d.Comment != 0:
+		case c == s.d.Comment && c != 0:
 			if !s.passComment() {
 				return nil, s.stop()
 			}

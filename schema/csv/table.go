@@ -267,7 +267,7 @@ func (c *candidate) tableStart(lines []line) int {
 		return gap
 	}
 	// Rows of which only one cell is filled are titles, unless such rows are usual.
-	dense := func(l line) bool { return l.width() == c.width && l.filled >= 2 }
+	dense := func(l line) bool { return l.width() == c.width && l.filled >= 2 && !l.isKey() }
 	usual := 0
 	for _, l := range lines[at:] {
 		if dense(l) {
@@ -275,14 +275,19 @@ func (c *candidate) tableStart(lines []line) int {
 		}
 	}
 	if usual*10 >= (len(lines)-at)*6 {
+		value := false
 		for title := at; title < len(lines)-1 && title < at+50 && lines[title].width() == c.width; title++ {
-			if !dense(lines[title]) {
-				if !firstFilled(lines[title].cells) {
+			if l := lines[title]; !dense(l) {
+				if !l.isKey() && !firstFilled(l.cells) {
 					break // a value, and no title
 				}
+				value = value || classify(l.cells[0].Text) != classText && l.filled > 0
 				continue
 			}
-			named, _, _ := c.names(lines[title].cells, lines[title+1:])
+			named, _, evidence := c.names(lines[title].cells, lines[title+1:])
+			if value && !(named && sum(evidence) >= 1) {
+				break // a value, and no title
+			}
 			if c.width > 2 || named {
 				at = title
 			}
@@ -319,15 +324,19 @@ func (c *candidate) startBehindGap(lines []line, at int) int {
 	return i
 }
 
-// firstFilled says whether no cell but the first has a text, and that is no value
-// as a column of numbers or days would have.
+// isKey says whether a line is a key, which ends in a colon, and its value.
+func (l *line) isKey() bool {
+	return l.filled == 2 && l.width() > 2 && bytes.HasSuffix(bytes.TrimSpace(l.cells[0].Text), []byte(":")) && len(l.cells[1].Text) > 0
+}
+
+// firstFilled says whether no cell but the first has a text.
 func firstFilled(cells []Cell) bool {
 	for i, cell := range cells {
 		if i > 0 && len(bytes.TrimSpace(cell.Text)) > 0 {
 			return false
 		}
 	}
-	return classify(cells[0].Text) == classText || len(cells[0].Text) == 0
+	return true
 }
 
 // trailing says whether each row ends with a delimiter behind which no cell is

@@ -1,5 +1,7 @@
 package csv
 
+import "slices"
+
 // Tail is a range of bytes behind a table that holds no rows of it, counted as
 // Row.From is. The zero Tail is none. It has an end, so that rows which are
 // appended to the object later are rows.
@@ -93,7 +95,7 @@ func (c *candidate) footer(lines []line, body int) int {
 		}
 	}
 	if remarks == 0 || at == body {
-		return -1
+		return c.remarksOfCells(lines, body)
 	}
 	sparse := 0
 	body = max(body, at-10*mostRemarks)
@@ -103,6 +105,43 @@ func (c *candidate) footer(lines []line, body int) int {
 		}
 	}
 	if sparse*50 > at-body {
+		return -1
+	}
+	return at
+}
+
+// remarksOfCells finds the blank line, -1 where there is none, behind which there are
+// only a few lines with a text, or nothing, in each column of numbers or dates: remarks
+// that have delimiters.
+func (c *candidate) remarksOfCells(lines []line, body int) int {
+	at := len(lines) - 1
+	for at > body && !lines[at].gap {
+		at--
+	}
+	if at <= body || len(lines)-at > mostTitles || at-body < len(lines)-at {
+		return -1
+	}
+	above := slices.Clone(lines[max(body, at-mostRemarks):at])
+	for i := range above {
+		above[i].cells = c.cellsAt(above[i])
+	}
+	typed := typedColumns(above, c.width)
+	texts := 0
+	for _, l := range lines[at:] {
+		for i, cell := range c.cellsAt(l) {
+			if i >= len(typed) || typed[i] != classNumber && typed[i] != classDate {
+				continue
+			}
+			switch classify(cell.Text) {
+			case classText:
+				texts++
+			case classEmpty:
+			default:
+				return -1
+			}
+		}
+	}
+	if texts == 0 {
 		return -1
 	}
 	return at
