@@ -19,6 +19,7 @@ import (
 
 	"lakefeed/producer"
 	"lakefeed/producer/s3source"
+	"lakefeed/schema/csv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -266,7 +267,7 @@ func TestReplacedWhileRead(t *testing.T) {
 			s.put("a.csv", long)
 			after := text(0, 10, 5)
 			s.hook = func(g get) fault {
-				if g.from > 0 {
+				if g.from > 0 && g.from != len(long)-csv.TailBytes { // which is looked at before it is claimed
 					s.hook = nil
 					s.put("a.csv", after)
 				}
