@@ -259,7 +259,7 @@ func (s *Splitter) emit(end, next int, how reading) *Row {
 		r.Breaks = countBreaks(r.Raw)
 		s.line += int64(r.Breaks)
 	}
-	if s.width > 2 && how == strict && !s.spanned && !s.sampling && s.indexDelim(r.Raw, s.delims) < 0 {
+	if s.width > 2 && how == strict && r.Breaks == 0 && !s.sampling && s.indexDelim(r.Raw, s.delims) < 0 {
 		if r.reading = s.strayReading(r.Raw); r.reading != strict {
 			r.plain = false
 		}
