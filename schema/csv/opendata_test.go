@@ -61,6 +61,7 @@ func TestOpenData(t *testing.T) {
 		{"a number as title", "2020,,\nid,v,w\n" + repeat(9, "%[1]d,%[1]d,x\n"), ",", "id|v|w", 9, "1,1,x", ""},
 		{"a key and its value as wide as the table", "Report,,\nDate:,2020-01-01,\nid,v,w\n" + repeat(9, "%[1]d,%[1]d,x\n"), ",", "id|v|w", 9, "1,1,x", ""},
 		{"remarks with commas", "a,b,c\n" + repeat(9, "x%[1]d,%[1]d,%[1]d\n") + "\nSource: Office, Census 2011, table 3\nNotes: 1, rounded\n", ",", "a|b|c", 9, "x1,1,1", "footer 2"},
+		{"a faulty row behind a blank line", "id,b,c\n" + repeat(9, "%[1]d,%[1]d,x\n") + "\nx,Tokio,Japan\n", ",", "id|b|c", 10, "1,1,x", ""},
 		{"another part behind a blank line", "a,b,c\n" + repeat(9, "x%[1]d,%[1]d,%[1]d\n") + "\nNorth,,\ny,1,2\n", ",", "a|b|c", 11, "x1,1,1", ""},
 		{"lines of spaces", "a,b\n1,2\n   \n3,4\n \t \n", ",", "a|b", 2, "1,2", ""},
 		{"kanji that stand alone", encoded(t, japanese.ShiftJIS, "都道府県,人口\n"+repeat(9, "県%[1]d,%[1]d00\n")), ",shift_jis", "都道府県|人口", 9, "県1,100", ""},

@@ -1,6 +1,9 @@
 package csv
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // Tail is a range of bytes behind a table that holds no rows of it, counted as
 // Row.From is. The zero Tail is none. It has an end, so that rows which are
@@ -111,8 +114,8 @@ func (c *candidate) footer(lines []line, body int) int {
 }
 
 // remarksOfCells finds the blank line, -1 where there is none, behind which there are
-// only a few lines with a text, or nothing, in each column of numbers or dates: remarks
-// that have delimiters.
+// only a few lines of words with a text, or nothing, in each column of numbers or dates:
+// remarks that have delimiters.
 func (c *candidate) remarksOfCells(lines []line, body int) int {
 	at := len(lines) - 1
 	for at > body && !lines[at].gap {
@@ -128,7 +131,11 @@ func (c *candidate) remarksOfCells(lines []line, body int) int {
 	typed := typedColumns(above, c.width)
 	texts := 0
 	for _, l := range lines[at:] {
-		for i, cell := range c.cellsAt(l) {
+		cells := c.cellsAt(l)
+		if l.filled > 0 && !bytes.ContainsAny(bytes.TrimSpace(cells[0].Text), " :") {
+			return -1
+		}
+		for i, cell := range cells {
 			if i >= len(typed) || typed[i] != classNumber && typed[i] != classDate {
 				continue
 			}
