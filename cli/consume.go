@@ -51,7 +51,7 @@ func (c *consumeCommand) Run(ctx context.Context, g *Globals) error {
 func (f *feed) consume(ctx context.Context, drain bool) error {
 	err := f.open(ctx, func(ctx context.Context) (broker.Topic, error) {
 		topic, err := f.conn.client.Topic(ctx, f.Topic.Topic)
-		if err != nil {
+		if errors.Is(err, broker.ErrNoTopic) {
 			err = fmt.Errorf("%w; send rows first with lakefeed produce, or name another topic with --topic", err)
 		}
 		return topic, err

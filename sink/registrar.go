@@ -121,7 +121,7 @@ func (r *Registrar) Run(ctx context.Context) {
 // catalog that does not answer was asked patiently each time.
 const (
 	registerTries = 8
-	registerFor   = 45 * time.Second
+	registerFor   = 30 * time.Second
 )
 
 // Register registers what the lake has now. Not while Run does.

@@ -92,6 +92,7 @@ var varying = []struct {
 }{
 	{regexp.MustCompile(`\b[0-9a-f]{32}\b`), "ID"},
 	{regexp.MustCompile(`\b[0-9a-f]{16}\b`), "ID"},
+	{regexp.MustCompile(`\b(bucket|lake|t)[-_][a-z2-7]{10}(__quarantine)?\b`), "$1$2"}, // names made at random
 	{regexp.MustCompile(`127\.0\.0\.1:[0-9]{4,5}`), "127.0.0.1:PORT"},
 	{regexp.MustCompile(`tried for [0-9.]+m?s`), "tried for a while"},
 	// The stream of a file, and so its topic partition, hang on the file's path.

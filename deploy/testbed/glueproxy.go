@@ -77,6 +77,30 @@ func (p *GlueProxy) Count(action string) int {
 	return p.counts[action]
 }
 
+// Forget deletes a database and all that is in it, as somebody does by hand.
+func (p *GlueProxy) Forget(database string) error {
+	text, err := json.Marshal(map[string]any{"Name": database})
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequest(http.MethodPost, p.upstream+"/", bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/glue/aws4_request, SignedHeaders=host, Signature=none") // moto looks at the service only
+	resp, err := p.send(context.Background(), r, "DeleteDatabase", text)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(resp.Body)
+		return fmt.Errorf("delete database %s: %s: %s", database, resp.Status, body)
+	}
+	return nil
+}
+
 // throttled says whether this request is one of those to refuse.
 func (p *GlueProxy) throttled() bool {
 	p.turn++

@@ -53,6 +53,65 @@ func Kafka(t testing.TB) *KafkaServer {
 	return &KafkaServer{Container: c, Brokers: c.address("9092/tcp"), InNetwork: "kafka:19092"}
 }
 
+// client asks the broker itself, as no part of lakefeed does.
+func (k *KafkaServer) client() *kafkago.Client {
+	return &kafkago.Client{Addr: kafkago.TCP(k.Brokers), Timeout: 10 * time.Second}
+}
+
+// HasTopic says whether there is a topic of that name.
+func (k *KafkaServer) HasTopic(t testing.TB, topic string) bool {
+	t.Helper()
+	answer, err := k.client().Metadata(context.Background(), &kafkago.MetadataRequest{Topics: []string{topic}})
+	if err != nil {
+		t.Fatalf("look for topic %s: %v", topic, err)
+	}
+	return len(answer.Topics) == 1 && answer.Topics[0].Error == nil
+}
+
+// Ends are the offsets behind the last message, by topic partition.
+func (k *KafkaServer) Ends(t testing.TB, topic string, partitions int) []int64 {
+	t.Helper()
+	var asked []kafkago.OffsetRequest
+	for p := range partitions {
+		asked = append(asked, kafkago.LastOffsetOf(p))
+	}
+	answer, err := k.client().ListOffsets(context.Background(), &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{topic: asked}})
+	if err != nil {
+		t.Fatalf("offsets of %s: %v", topic, err)
+	}
+	ends := make([]int64, partitions)
+	for _, p := range answer.Topics[topic] {
+		if p.Error != nil {
+			t.Fatalf("offsets of %s/%d: %v", topic, p.Partition, p.Error)
+		}
+		ends[p.Partition] = p.LastOffset
+	}
+	return ends
+}
+
+// Members are how many topic partitions each member of a group has, when the group
+// is at rest; nil while it is being shared out.
+func (k *KafkaServer) Members(t testing.TB, group string) (partitions []int) {
+	t.Helper()
+	answer, err := k.client().DescribeGroups(context.Background(), &kafkago.DescribeGroupsRequest{GroupIDs: []string{group}})
+	if err != nil {
+		t.Fatalf("describe group %s: %v", group, err)
+	}
+	for _, g := range answer.Groups {
+		if g.GroupState != "Stable" {
+			return nil
+		}
+		for _, m := range g.Members {
+			n := 0
+			for _, topic := range m.MemberAssignments.Topics {
+				n += len(topic.Partitions)
+			}
+			partitions = append(partitions, n)
+		}
+	}
+	return partitions
+}
+
 // brokerReady is the address of a broker that is ready when it says who it is: its
 // log says so again after a restart, before it is true.
 type brokerReady string

@@ -32,7 +32,7 @@ import (
 )
 
 // startLimit is how long a container may take to be ready.
-const startLimit = 3 * time.Minute
+const startLimit = 5 * time.Minute
 
 // bed is what this process has started.
 var bed struct {
@@ -80,14 +80,27 @@ func (c *Container) Start(t testing.TB) {
 // whatever becomes of the test.
 func (c *Container) Outage(t testing.TB, d time.Duration) {
 	t.Helper()
-	c.Stop(t)
-	t.Cleanup(func() {
-		if !c.c.IsRunning() {
-			c.Start(t)
-		}
-	})
+	back := Away(t, c)
 	time.Sleep(d)
-	c.Start(t)
+	back()
+}
+
+// Away stops containers until back is called, or the test ends. They are started in
+// their order.
+func Away(t testing.TB, containers ...*Container) (back func()) {
+	t.Helper()
+	back = func() {
+		for _, c := range containers {
+			if !c.c.IsRunning() {
+				c.Start(t)
+			}
+		}
+	}
+	t.Cleanup(back)
+	for _, c := range containers {
+		c.Stop(t)
+	}
+	return back
 }
 
 // Pause lets the container's processes stand still: it takes connections and

@@ -19,6 +19,7 @@ import (
 type TrinoServer struct {
 	*Container
 	Endpoint string // from here
+	schema   string // of names without one
 }
 
 const hiveCatalog = `connector.name=hive
@@ -42,7 +43,7 @@ var trino = once{spec: spec{
 		return []testcontainers.ContainerCustomizer{
 			testcontainers.WithFiles(testcontainers.ContainerFile{Reader: strings.NewReader(hiveCatalog), ContainerFilePath: "/etc/trino/catalog/hive.properties", FileMode: 0o644}),
 			// All that is cheaper says that it is ready before it has a node for its catalogs.
-			testcontainers.WithWaitStrategyAndDeadline(startLimit, wait.ForHealthCheck()),
+			testcontainers.WithWaitStrategyAndDeadline(startLimit, wait.ForHealthCheck().WithStartupTimeout(startLimit)),
 		}
 	},
 }}
@@ -54,6 +55,13 @@ func Trino(t testing.TB) *TrinoServer {
 	Moto(t)
 	c := trino.get(t)
 	return &TrinoServer{Container: c, Endpoint: "http://" + c.address("8080/tcp")}
+}
+
+// In is the engine for statements whose names without a schema are of this one.
+func (s *TrinoServer) In(schema string) *TrinoServer {
+	in := *s
+	in.schema = schema
+	return &in
 }
 
 // Query runs a statement and gives its rows: numbers as json.Number, so that none
@@ -114,6 +122,9 @@ func (s *TrinoServer) ask(ctx context.Context, method, url, body string, answer 
 		}
 		r.Header.Set("X-Trino-User", "test")
 		r.Header.Set("X-Trino-Catalog", "hive")
+		if s.schema != "" {
+			r.Header.Set("X-Trino-Schema", s.schema)
+		}
 		got, err := http.DefaultClient.Do(r)
 		if err != nil {
 			return err

@@ -176,11 +176,12 @@ func (e *Engine) ask(ctx context.Context, method, address, body string) (*page, 
 		case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
 			return nil, fmt.Errorf("ask Trino at %s as %s: %w: it says %s (look at the user and its password)", e.URL, e.User, fs.ErrPermission, resp.Status)
 		case resp.StatusCode != http.StatusOK:
-			return nil, fmt.Errorf("ask Trino at %s: it says %s: %s", e.URL, resp.Status, bytes.TrimSpace(text[:min(len(text), 500)]))
+			said, _, _ := bytes.Cut(bytes.TrimSpace(text[:min(len(text), 500)]), []byte("\n"))
+			return nil, fmt.Errorf("ask Trino at %s: %w: it says %s: %s (is it Trino that answers there, and is --trino-url right?)", e.URL, query.ErrUnreachable, resp.Status, said)
 		default:
 			p := new(page)
 			if err := json.Unmarshal(text, p); err != nil {
-				return nil, fmt.Errorf("ask Trino at %s: the answer is not Trino's: %w", e.URL, err)
+				return nil, fmt.Errorf("ask Trino at %s: %w: the answer is not Trino's: %w (is --trino-url right?)", e.URL, query.ErrUnreachable, err)
 			}
 			return p, nil
 		}
