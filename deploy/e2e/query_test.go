@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,10 +9,7 @@ import (
 // A lake in a folder is asked with DuckDB: its program, or the one of deploy/duckdb,
 // which LAKEFEED_DUCKDB names.
 func TestQueryWithDuckDB(t *testing.T) {
-	program := os.Getenv("LAKEFEED_DUCKDB")
-	if program == "" {
-		t.Skip("LAKEFEED_DUCKDB names no DuckDB program")
-	}
+	program := duckDB(t)
 	dir := t.TempDir()
 	lake := filepath.Join(dir, "it's [a] lake")
 	writeFile(t, filepath.Join(dir, "sales.csv"), "id,amount,note,day\n1,2.5,\"a, \"\"b\"\"\",2026-01-01\n2,,NULL,2026-01-02\n3,4,\"two\nlines\",2026-01-02\nonly,\n")

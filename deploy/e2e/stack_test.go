@@ -18,6 +18,8 @@ import (
 type stack struct {
 	kafka    *testbed.KafkaServer
 	s3       *testbed.S3
+	glue     *testbed.GlueProxy
+	moto     *testbed.S3
 	trino    *testbed.TrinoServer
 	database string
 	source   string // bucket
@@ -26,13 +28,18 @@ type stack struct {
 
 func newStack(t *testing.T) *stack {
 	t.Helper()
-	s := &stack{kafka: testbed.Kafka(t), s3: testbed.MinIO(t), trino: testbed.Trino(t), database: database()}
-	proxy := glueProxy(t)
-	s.s3.Setenv(t)
-	t.Setenv("AWS_ENDPOINT_URL_S3", s.s3.Endpoint)
-	t.Setenv("AWS_ENDPOINT_URL_GLUE", proxy.URL())
+	s := &stack{kafka: testbed.Kafka(t), s3: testbed.MinIO(t), moto: testbed.Moto(t), trino: testbed.Trino(t), database: database()}
+	s.glue = glueProxy(t)
+	s.environment(t)
 	s.source, s.lake = s.s3.Bucket(t), s.s3.Bucket(t)
 	return s
+}
+
+// environment lets what is started next find the servers.
+func (s *stack) environment(t *testing.T) {
+	t.Helper()
+	s.s3.Setenv(t)
+	t.Setenv("AWS_ENDPOINT_URL_GLUE", s.glue.URL())
 }
 
 // produce and consume are command lines for a table, whose topic has its name.
