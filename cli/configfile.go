@@ -40,7 +40,9 @@ type fileSettings struct {
 	Catalog  Catalog        `yaml:"catalog"`
 	Feeds    []feedSettings `yaml:"feeds"`
 
-	doc *config.Document
+	doc     *config.Document
+	without map[int]bool     // feeds that were passed over
+	broken  map[string]error // of them, by their tables, what is wrong with each
 }
 
 // feedSettings is one entry of feeds.
@@ -57,24 +59,84 @@ type feedSettings struct {
 // read reads the file, or the one of the working folder where none is named and
 // that one is there: else nil.
 func (c *ConfigFile) read() (*fileSettings, error) {
-	name := c.Config
-	if name == "" {
-		if _, err := os.Stat(defaultConfig); errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		name = defaultConfig
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, &usageError{"read the configuration: " + err.Error()}
+	name, text, err := c.text()
+	if name == "" || err != nil {
+		return nil, err
 	}
 	return parseConfig(name, text)
 }
 
+// text is the file's; its name is empty where there is none.
+func (c *ConfigFile) text() (name string, text []byte, err error) {
+	name = c.Config
+	if name == "" {
+		if _, err := os.Stat(defaultConfig); errors.Is(err, fs.ErrNotExist) {
+			return "", nil, nil
+		}
+		name = defaultConfig
+	}
+	if text, err = os.ReadFile(name); err != nil {
+		return name, nil, &usageError{"read the configuration: " + err.Error()}
+	}
+	return name, text, nil
+}
+
+// readSound reads the file for a run of its feeds: those that have a fault do not keep
+// the others from it, as long as the fault is in that feed alone.
+func (c *ConfigFile) readSound() (*fileSettings, error) {
+	name, text, err := c.text()
+	if name == "" || err != nil {
+		return nil, err
+	}
+	f, whole := parseConfig(name, text)
+	if whole == nil {
+		return f, nil
+	}
+	all := &fileSettings{}
+	config.Decode(name, text, all)
+	broken, without := map[string]error{}, map[int]bool{}
+	for i := range all.Feeds {
+		others := map[int]bool{}
+		for j := range all.Feeds {
+			if j != i {
+				others[j] = true
+			}
+		}
+		if _, err := parseConfigWithout(name, text, others); err != nil {
+			if all.Feeds[i].Table == "" {
+				return nil, whole // there is nothing to call it by
+			}
+			broken[all.Feeds[i].Table], without[i] = err, true
+		}
+	}
+	if len(without) == 0 || len(without) == len(all.Feeds) {
+		return nil, whole
+	}
+	if f, err = parseConfigWithout(name, text, without); err != nil {
+		return nil, whole
+	}
+	for i := range f.Feeds {
+		if !without[i] && broken[f.Feeds[i].Table] != nil { // of one name
+			return nil, whole
+		}
+	}
+	f.broken = broken
+	return f, nil
+}
+
 // parseConfig reads a file's text and gives all its faults at once.
 func parseConfig(name string, text []byte) (*fileSettings, error) {
-	f := &fileSettings{}
-	f.doc = config.Decode(name, text, f)
+	return parseConfigWithout(name, text, nil)
+}
+
+// parseConfigWithout passes over some feeds.
+func parseConfigWithout(name string, text []byte, without map[int]bool) (*fileSettings, error) {
+	f := &fileSettings{without: without}
+	var elements []string
+	for i := range without {
+		elements = append(elements, fmt.Sprintf("feeds[%d]", i))
+	}
+	f.doc = config.DecodeWithout(name, text, f, elements...)
 	f.check()
 	if err := f.doc.Err(); err != nil {
 		return nil, err
@@ -118,7 +180,7 @@ func (c *ConfigFile) fill(g *Globals, command any) error {
 func (c *Feeds) settings(g *Globals, command any, sources []string, named bool, missing string) (feeds []Settings, fromFile bool, err error) {
 	var f *fileSettings
 	if c.Config != "" || len(sources) == 0 && !named {
-		if f, err = (&ConfigFile{c.Config}).read(); err != nil {
+		if f, err = (&ConfigFile{c.Config}).readSound(); err != nil {
 			return nil, false, err
 		}
 	}
@@ -149,6 +211,11 @@ func (c *Feeds) settings(g *Globals, command any, sources []string, named bool, 
 		s.doc = f.doc
 		feeds = append(feeds, s)
 	}
+	for _, name := range sortedKeys(f.broken) {
+		if len(c.Only) == 0 || slices.Contains(c.Only, name) {
+			feeds = append(feeds, Settings{Feed: Feed{Table: name}, broken: f.broken[name]})
+		}
+	}
 	return feeds, true, nil
 }
 
@@ -156,13 +223,16 @@ func (c *Feeds) settings(g *Globals, command any, sources []string, named bool, 
 func (f *fileSettings) choose(names []string) (out []*feedSettings, err error) {
 	var known []string
 	for i := range f.Feeds {
+		if f.without[i] {
+			continue
+		}
 		known = append(known, f.Feeds[i].Table)
 		if len(names) == 0 || slices.Contains(names, f.Feeds[i].Table) {
 			out = append(out, &f.Feeds[i])
 		}
 	}
 	for _, name := range names {
-		if !slices.Contains(known, name) {
+		if f.broken[name] == nil && !slices.Contains(known, name) {
 			msg := "--feed " + name + ": " + f.doc.Name() + " has no such feed"
 			if near := config.Nearest(name, known); near != "" {
 				msg += "; did you mean " + near + "?"
@@ -213,6 +283,9 @@ func (f *fileSettings) check() {
 	}
 	tables, senders := map[string]int{}, map[string]int{}
 	for i := range f.Feeds {
+		if f.without[i] {
+			continue
+		}
 		feed := &f.Feeds[i]
 		feed.check(doc)
 		feed.checkTransform(doc, f.path)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -61,7 +62,10 @@ func (j *job) run(ctx context.Context, g *Globals) error {
 	able := 0
 	for i, s := range j.settings {
 		f := &feed{Settings: s, process: &process{Globals: g}}
-		if f.err = j.check(ctx, f); f.err == nil {
+		if f.err = s.broken; f.err == nil {
+			f.err = j.check(ctx, f)
+		}
+		if f.err == nil {
 			able++
 		}
 		f.report = newReport(f.Table, &f.Lake)
@@ -78,7 +82,7 @@ func (j *job) run(ctx context.Context, g *Globals) error {
 
 // start opens what the feeds share, and runs those that can be run.
 func (j *job) start(ctx context.Context, g *Globals, feeds []*feed) (err error) {
-	shared := &feeds[0].Settings // the same for all of them
+	shared := &feeds[slices.IndexFunc(feeds, func(f *feed) bool { return f.err == nil })].Settings // the same for all of them
 	p := &process{Globals: g, budget: consumer.NewBudget(int(shared.Memory.Memory)), sent: map[string]chan struct{}{}}
 	shared.Memory.Memory.limitRuntime()
 	if err := shared.checkLog(&shared.Lake); err != nil {

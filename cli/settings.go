@@ -32,6 +32,8 @@ type Settings struct {
 	// Sources are the feed's arguments or its source in the file.
 	Sources []string `kong:"-"`
 
+	broken error // what is wrong with the feed in the file: it is not run
+
 	doc *config.Document // that the settings are from; nil for the command line's
 }
 

@@ -241,7 +241,9 @@ func (d *Document) list(n ast.Node, v reflect.Value, path string) {
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(s.Values), len(s.Values)))
 	for i, one := range s.Values {
-		d.value(one, v.Index(i), path+"["+strconv.Itoa(i)+"]")
+		if element := path + "[" + strconv.Itoa(i) + "]"; !slices.Contains(d.without, element) {
+			d.value(one, v.Index(i), element)
+		}
 	}
 }
 

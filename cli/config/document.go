@@ -35,6 +35,7 @@ type Document struct {
 	failed  map[any]bool    // what could not be decoded
 	anchors map[string]ast.Node
 	within  []string // aliases being followed
+	without []string // elements of lists that are passed over
 	faults  []Fault
 }
 
@@ -50,9 +51,14 @@ type entry struct {
 // Decode reads the text of the file called name into the struct that v points to.
 // Its faults, and those that the caller adds, are in Err. Files that values refer
 // to are relative to the file's folder.
-func Decode(name string, text []byte, v any) *Document {
+func Decode(name string, text []byte, v any) *Document { return DecodeWithout(name, text, v) }
+
+// DecodeWithout is Decode that passes over some elements of lists, as feeds[1]: they
+// stay as they are in v, and their faults are not looked for.
+func DecodeWithout(name string, text []byte, v any, elements ...string) *Document {
 	d := &Document{
-		name: name, lines: strings.Split(lineEnds.Replace(string(text)), "\n"), root: reflect.TypeOf(v).Elem(),
+		without: elements,
+		name:    name, lines: strings.Split(lineEnds.Replace(string(text)), "\n"), root: reflect.TypeOf(v).Elem(),
 		places: map[any]place{}, values: map[entry]place{}, shown: map[any]string{}, failed: map[any]bool{}, anchors: map[string]ast.Node{},
 	}
 	file, err := parse(text)
