@@ -31,7 +31,11 @@ type restRecord struct {
 	Files         []restFile
 	Replaces      map[string]restFile
 	Lost          []string
-	Streams       []struct {
+	Retires       []struct {
+		Key  string
+		Rows int64
+	}
+	Streams []struct {
 		ID     string
 		Next   int64
 		Holes  [][2]int64
@@ -39,7 +43,7 @@ type restRecord struct {
 		Status string
 	}
 	Skipped []struct{ From, To int64 }
-	Counts  struct{ Rows, Quarantined, Ends, Skipped int64 }
+	Counts  struct{ Rows, Quarantined, Ends, Skipped, Filtered int64 }
 }
 
 type restFile struct {
@@ -78,6 +82,7 @@ func checkGeneration(t checker, lake, name string, generation int) (out restLake
 	build := fmt.Sprintf("g%d", generation)
 	listed := map[string]restFile{} // files that should be there, by key
 	gone := map[string]bool{}       // and those that were given up or replaced
+	retired := map[string]bool{}    // of them, those that a replay took out of the quarantine
 	pending := map[string]bool{}    // of the newest records
 	staged := map[string]bool{}     // uploads of all but the newest records
 	rows := map[string]string{}     // where each row is, by source and number
@@ -98,6 +103,12 @@ func checkGeneration(t checker, lake, name string, generation int) (out restLake
 			}
 			for key := range r.Replaces {
 				gone[key] = true
+			}
+			for _, f := range r.Retires {
+				if old, ok := listed[f.Key]; !ok || old.Table != "quarantine" || old.Rows != f.Rows || retired[f.Key] && r.Kind == "replay" {
+					t.Errorf("record %d of %s retires %s, which it cannot", r.Seq, chain, f.Key)
+				}
+				gone[f.Key], retired[f.Key] = true, true
 			}
 			for _, key := range r.Lost {
 				gone[key] = true
@@ -136,6 +147,10 @@ func checkGeneration(t checker, lake, name string, generation int) (out restLake
 			}
 			key = filepath.ToSlash(key)
 			seen[key] = true
+			if retired[key] {
+				t.Errorf("%s can be seen, and its rows are elsewhere", key)
+				continue
+			}
 			f, ok := listed[key]
 			if !ok {
 				t.Errorf("%s can be seen and no record lists it", key)
@@ -188,8 +203,17 @@ func readChain(t checker, folder string) (records []restRecord) {
 		if r.Prev != before.Attempt || r.Kind != "reset" && r.From != before.To {
 			t.Errorf("%s: it goes on at offset %d behind attempt %q; the record before it is attempt %q and ends at %d", name, r.From, r.Prev, before.Attempt, before.To)
 		}
-		if r.Kind == "rows" {
+		switch r.Kind {
+		case "rows":
 			r.account(t, name)
+		case "replay":
+			n := r.Counts.Rows + r.Counts.Quarantined + r.Counts.Filtered
+			for _, f := range r.Retires {
+				n -= f.Rows
+			}
+			if n != 0 || r.From != r.To {
+				t.Errorf("%s: it accounts for %d rows more than it retires, and moves from %d to %d", name, n, r.From, r.To)
+			}
 		}
 		records = append(records, r)
 	}
@@ -250,7 +274,7 @@ func (f *restFile) check(t checker, path string, rows map[string]string) {
 			t.Fatalf("%s is in %s and in %s", id, other, path)
 		}
 		rows[id] = path
-		if o := atoi(t, x.columns[offset][i].text); o < from || o >= to {
+		if o := atoi(t, x.columns[offset][i].text); o >= to || o < from && from < to { // a replay has offsets of before
 			t.Fatalf("%s: %s has the offset %d", path, id, o)
 		}
 	}

@@ -118,6 +118,7 @@ func TestRejectsAreReplayed(t *testing.T) {
 	if n := readTable(t, lake, "t__quarantine").rows; n != len(lines)-100 || !strings.Contains(one.stdout, "100 of 100 rows") {
 		t.Errorf("of one kind: %d rows in quarantine, %v", n, one)
 	}
+	checkInvariants(t, lake, "t")
 	ok(t, "rejects", "replay", "t", "-c", conf, "--where", "source=*_c*.csv", "--where", "rule!=null")
 	ok(t, "rejects", "replay", "t", "-c", conf)
 	again := ok(t, "rejects", "replay", "t", "-c", conf)
@@ -151,6 +152,7 @@ func TestRejectsAreReplayed(t *testing.T) {
 		}
 	}
 	ok(t, "audit", "t", "-c", conf, "--deep")
+	checkInvariants(t, lake, "t")
 }
 
 // What ends a feed is said by its limits, and what it has read is in the lake.
