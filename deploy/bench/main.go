@@ -6,6 +6,13 @@
 //	go run ./deploy/bench                        # all data sets, five runs each
 //	go run ./deploy/bench -runs 1 -only narrow   # a quick look
 //
+// With a Kafka, an S3 or both it measures lakefeed's ways through them beside the
+// embedded Kafka and a folder; the S3 is found as every AWS tool finds it:
+//
+//	docker compose up -d --wait kafka minio && docker compose run --rm buckets
+//	AWS_ENDPOINT_URL_S3=http://127.0.0.1:9000 AWS_ACCESS_KEY_ID=minioadmin AWS_SECRET_ACCESS_KEY=minioadmin \
+//		go run ./deploy/bench -brokers 127.0.0.1:9092 -lake s3://lake/bench
+//
 // DuckDB and the TPC-H generator are Python packages: name a python3 that has
 // duckdb and tpchgen-cli with -python or LAKEFEED_PYTHON. Without it lakefeed is
 // measured alone, on the data that can be made without it.
@@ -32,6 +39,9 @@ func main() {
 	flag.StringVar(&b.keep, "keep", "", "folder that keeps the data sets for the next time")
 	only := flag.String("only", "", "regular expression of the data sets to use")
 	stages := flag.Bool("stages", true, "show where the time goes, from a CPU profile")
+	flag.StringVar(&b.brokers, "brokers", "", "a Kafka to measure the way through")
+	flag.StringVar(&b.lake, "lake", "", "a lake on S3 to measure the way into; what is put there stays")
+	flag.Int64Var(&b.memory, "memory", 256, "memory that lakefeed may take for its buffers, in MiB, on the ways through Kafka and S3")
 	flag.Parse()
 	err := b.run(ctx, *only, *stages)
 	if err != nil {
@@ -62,7 +72,8 @@ func (b *bench) run(ctx context.Context, only string, stages bool) error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build lakefeed, from the module's folder: %w\n%s", err, out)
 	}
-	b.header(ctx)
+	ways := b.brokers != "" || b.lake != ""
+	b.header(ctx, ways)
 	for _, set := range dataSets {
 		if !match.MatchString(set.name) {
 			continue
@@ -72,7 +83,12 @@ func (b *bench) run(ctx context.Context, only string, stages bool) error {
 			fmt.Fprintf(os.Stderr, "%s: left out: %v\n", set.name, err)
 			continue
 		}
-		if err := b.measure(ctx, set.name, source, stages); err != nil {
+		if ways {
+			err = b.measureRoutes(ctx, set.name, source)
+		} else {
+			err = b.measure(ctx, set.name, source, stages)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", set.name, err)
 		}
 	}

@@ -23,6 +23,10 @@ type bench struct {
 	keep     string // folder of the data sets
 	dir      string // of what the runs write
 	binary   string
+	brokers  string // of a Kafka; "": none
+	lake     string // on S3; "": none
+	memory   int64  // MiB
+	taken    int    // tables that were filled
 	out      io.Writer
 }
 
@@ -40,14 +44,18 @@ c.execute("COPY (SELECT * FROM '" + sys.argv[1] + "') TO '" + sys.argv[2] + "' (
 `
 
 // header tells what machine and programs the figures are of.
-func (b *bench) header(ctx context.Context) {
+func (b *bench) header(ctx context.Context, ways bool) {
 	fmt.Fprintf(b.out, "%s/%s, %d CPUs, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
-	if b.python != "" {
+	if b.python != "" && !ways {
 		if v, err := exec.CommandContext(ctx, b.python, "-c", "import duckdb; print(duckdb.__version__)").Output(); err == nil {
 			fmt.Fprintf(b.out, ", DuckDB %s on one thread", strings.TrimSpace(string(v)))
 		}
 	}
 	fmt.Fprintf(b.out, "; medians of %d runs, in turn\n\n", b.runs)
+	if ways {
+		b.routeHeader()
+		return
+	}
 	fmt.Fprintln(b.out, "| data | size | lakefeed CPU s | wall s | peak MB | DuckDB CPU s | wall s | peak MB | CPU ratio |")
 	fmt.Fprintln(b.out, "|---|---|---|---|---|---|---|---|---|")
 }
