@@ -200,8 +200,20 @@ func (r *Rebuild) reach(ctx context.Context, live *sink.Table) error {
 	return nil
 }
 
+// look finds out how many partitions the topic has by now.
+func (r *Rebuild) look(ctx context.Context) error {
+	topic, err := r.Client.Topic(ctx, r.Topic.Name)
+	if err == nil {
+		r.Topic = topic
+	}
+	return err
+}
+
 // ends are the offsets behind what is in the topic now.
 func (r *Rebuild) ends(ctx context.Context) (map[int]int64, error) {
+	if err := r.look(ctx); err != nil {
+		return nil, err
+	}
 	ends := map[int]int64{}
 	for p := range r.Topic.Partitions {
 		_, end, err := r.Client.Offsets(ctx, r.Topic.Name, p)
@@ -307,7 +319,15 @@ func (r *Rebuild) fill(ctx context.Context, target *sink.Table) error {
 	return nil
 }
 
+// fillTo brings a generation to offsets of the topic, which may have more partitions
+// than it had when the generation was begun.
 func (r *Rebuild) fillTo(ctx context.Context, target *sink.Table, to map[int]int64) error {
+	if err := r.look(ctx); err != nil {
+		return err
+	}
+	if err := target.Extend(ctx, r.Topic.Partitions); err != nil {
+		return err
+	}
 	c, err := r.consumer(target, target.ConfigText())
 	if err != nil {
 		return err
@@ -420,6 +440,7 @@ func (r *Rebuild) mend(ctx context.Context, lost *sink.LostError) error {
 	if err != nil {
 		return err
 	}
+	c.Topic.Partitions = min(c.Topic.Partitions, t.Partitions())
 	c.Drain(nil)
 	if err := c.Run(ctx); err != nil {
 		return fmt.Errorf("%w; or give the swap up with lakefeed rebuild %s --cancel", err, t.Name())

@@ -84,6 +84,15 @@ func (t *Table) setCount(ctx context.Context) (int, error) {
 	return max(set.count, t.partitions), err
 }
 
+// Extend makes the generation know so many topic partitions at least. A *ClosedError
+// says that a swap has closed it.
+func (t *Table) Extend(ctx context.Context, partitions int) error {
+	if err := t.extendSet(ctx, partitions); err != nil {
+		return fmt.Errorf("add topic partitions to generation %d of table %s: %w", t.generation, t.name, err)
+	}
+	return nil
+}
+
 // extendSet makes the generation's set of topic partitions as large as the topic. A
 // *ClosedError says that a swap that is under way has closed it.
 func (t *Table) extendSet(ctx context.Context, count int) error {

@@ -7,8 +7,15 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"lakefeed/broker/embedded"
 	"lakefeed/schema/fault"
 )
 
@@ -140,6 +147,11 @@ func TestRebuildUnderReaders(t *testing.T) {
 	lake := filepath.Join(dir, "lake")
 	stop := make(chan struct{})
 	var reading sync.WaitGroup
+	stopReading := sync.OnceFunc(func() {
+		close(stop)
+		reading.Wait()
+	})
+	defer stopReading()
 	looks := 0
 	reading.Go(func() {
 		for {
@@ -158,10 +170,122 @@ func TestRebuildUnderReaders(t *testing.T) {
 	for _, flags := range []string{"", "--rollback", "--rollback", "--keep", "--cancel", "--rollback"} {
 		ok(t, append([]string{"rebuild", "rows", "--lake", lake, "--flush-size", "20kB"}, strings.Fields(flags)...)...)
 	}
-	close(stop)
-	reading.Wait()
+	stopReading()
 	if looks < 3 {
 		t.Errorf("the reader looked %d times", looks)
 	}
 	ok(t, "audit", "rows", "--lake", lake, "--deep")
+}
+
+// A rebuild goes on beside consumers and producers of processes of their own, with a
+// topic partition more than there was at its start. A second rebuild is refused, and a
+// reader never sees a row less than before.
+func TestRebuildBesideTheFeed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	lake, in, brokers := filepath.Join(dir, "lake"), filepath.Join(dir, "in"), strings.Join(b.Addrs(), ",")
+	rows := 0
+	produce := func(v string) {
+		var text strings.Builder
+		text.WriteString("id,v\n")
+		for range 500 {
+			fmt.Fprintf(&text, "%d,%s\n", rows, v)
+			rows++
+		}
+		writeFile(t, filepath.Join(in, fmt.Sprintf("%06d.csv", rows)), text.String())
+		ok(t, "produce", in, "--topic", "rows", "--brokers", brokers, "--partitions", "2")
+	}
+	feed := []string{"--table", "rows", "--meta", "--lake", lake, "--brokers", brokers, "--flush-size", "5kB", "--flush-every", "1s"}
+	produce("1")
+	ok(t, append([]string{"consume", "--drain"}, feed...)...)
+	produce("2.5")
+	consumer := start(t, nil, append([]string{"consume"}, feed...)...)
+	stop := make(chan struct{})
+	var reading sync.WaitGroup
+	stopReading := sync.OnceFunc(func() {
+		close(stop)
+		reading.Wait()
+	})
+	defer stopReading()
+	reading.Go(func() {
+		for least := 0; ; {
+			select {
+			case <-stop:
+				return
+			case <-time.After(300 * time.Millisecond): // leave something to the others
+			}
+			have := visibleRows(t, lake)
+			if have < least {
+				t.Errorf("a reader sees %d rows, and has seen %d", have, least)
+				return
+			}
+			least = have
+		}
+	})
+	rebuild := []string{"rebuild", "rows", "--lake", lake, "--brokers", brokers, "--flush-size", "5kB"}
+	first := start(t, nil, rebuild...)
+	until(t, "the first rebuild is at work", func() bool { return exists(filepath.Join(lake, "_lakefeed", "rows", "rebuild.json")) })
+	// It may have ended by the time that the second one looks.
+	if second := run(t, rebuild...); second.code != 0 && (second.code != 2 || !strings.Contains(second.stderr, "another process is building")) {
+		t.Errorf("a second rebuild: %v", second)
+	}
+	client := &kafka.Client{Addr: kafka.TCP(b.Addrs()...)}
+	if r, err := client.CreatePartitions(t.Context(), &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: "rows", Count: 3}}}); err != nil || r.Errors["rows"] != nil {
+		t.Fatal(err, r)
+	}
+	for range 2 {
+		produce("3.5")
+	}
+	if r := first.wait(t); r.code != 0 {
+		t.Fatalf("rebuild: %v", r)
+	}
+	produce("4.5")
+	for _, flag := range []string{"--rollback", "--rollback"} {
+		ok(t, append(rebuild, flag)...)
+		produce("5.5")
+	}
+	ok(t, rebuild...)
+	until(t, "the feed is taken", func() bool { return visibleRows(t, lake) == rows })
+	stopReading()
+	consumer.signal(t, syscall.SIGTERM)
+	if r := consumer.wait(t); r.code != 130 {
+		t.Errorf("consume: %v", r)
+	}
+	ok(t, "audit", "rows", "--lake", lake, "--brokers", brokers, "--deep")
+	checkGeneration(t, lake, "rows", generationOf(t, lake))
+}
+
+// Rows that the topic no longer has, and the table has, forbid a rebuild.
+func TestRebuildOfWhatIsGone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	lake, in, brokers := filepath.Join(dir, "lake"), filepath.Join(dir, "in"), strings.Join(b.Addrs(), ",")
+	writeFile(t, filepath.Join(in, "a.csv"), rowsHeader+rowsCSV(0, 100))
+	ingest(t, in, "--table", "rows", "--meta", "--lake", lake, "--brokers", brokers, "--partitions", "1")
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	cut := kmsg.NewPtrDeleteRecordsRequest()
+	cut.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: "rows", Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Offset: 40}}}}
+	if r, err := cut.RequestWith(t.Context(), client); err != nil || r.Topics[0].Partitions[0].ErrorCode != 0 {
+		t.Fatal(err, r)
+	}
+	if r := exits(t, 4, "rebuild", "rows", "--lake", lake, "--brokers", brokers); !strings.Contains(r.stderr, "rows/0@0") || !strings.Contains(r.stderr, "begins at offset 40") {
+		t.Errorf("%v", r)
+	}
+	if generationOf(t, lake) != 1 || visibleRows(t, lake) != 100 {
+		t.Error("the table is not as it was")
+	}
 }
