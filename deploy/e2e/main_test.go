@@ -88,6 +88,12 @@ type process struct {
 // start starts lakefeed. Its environment has no LAKEFEED_ variable of ours.
 func start(t *testing.T, stdin *os.File, args ...string) *process {
 	t.Helper()
+	return startFor(t, limit, stdin, args...)
+}
+
+// startFor starts lakefeed, which may run for so long.
+func startFor(t *testing.T, limit time.Duration, stdin *os.File, args ...string) *process {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	p := &process{cmd: exec.CommandContext(ctx, binary, args...), cancel: cancel}
 	p.cmd.Dir = t.TempDir()

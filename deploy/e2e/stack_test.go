@@ -144,35 +144,57 @@ func TestStackKilled(t *testing.T) {
 	ok(t, "audit", table, "--lake", "s3://"+s.lake, "--brokers", s.kafka.Brokers, "--deep")
 }
 
-// Kafka, S3 and the catalog are away for half a minute each in the middle of it.
+// Kafka, S3, and the catalog with the engine are away for half a minute each in the
+// middle of it; the catalog comes back with nothing in it.
 func TestStackAway(t *testing.T) {
-	const files, each = 4, 40_000
+	const files, each, away = 4, 40_000, 30 * time.Second
 	s := newStack(t)
 	for n := range files {
 		s.s3.Put(t, s.source, fmt.Sprintf("in/rows-%d.csv", n), []byte(rowsHeader+rowsCSV(n*each, (n+1)*each)))
 	}
 	table := strings.ReplaceAll(testbed.Name("rows"), "-", "_")
-	run := start(t, nil, "ingest", "s3://"+s.source+"/", "--follow", "--table", table, "--lake", "s3://"+s.lake, "--brokers", s.kafka.Brokers,
+	run := startFor(t, 20*time.Minute, nil, "ingest", "s3://"+s.source+"/", "--follow", "--table", table, "--lake", "s3://"+s.lake, "--brokers", s.kafka.Brokers,
 		"--partitions", "4", "--glue-database", s.database, "--flush-size", "100kB", "--flush-every", "2s")
 	records := func() int {
 		return len(s.s3.Keys(t, s.lake, "_lakefeed/"+table+"/g1/commits/"))
 	}
+	all := files * each
+	more := func(name string) {
+		s.s3.Put(t, s.source, name, []byte(rowsHeader+rowsCSV(all, all+1000)))
+		all += 1000
+	}
 	until(t, "the first records", func() bool { return records() > 2 })
-	s.kafka.Outage(t, 30*time.Second)
-	s.s3.Put(t, s.source, "in/rows-a.csv", []byte(rowsHeader+rowsCSV(files*each, files*each+1000)))
-	s.s3.Outage(t, 30*time.Second)
-	s.s3.Put(t, s.source, "in/rows-b.csv", []byte(rowsHeader+rowsCSV(files*each+1000, files*each+2000)))
-	const all = files*each + 2000
+	s.kafka.Outage(t, away)
+	more("in/rows-a.csv")
+	s.s3.Outage(t, away)
 	until(t, "every row", func() bool {
 		return s.one(t, "SELECT count(*) FROM "+table) == fmt.Sprint(all)
 	})
+
+	began, before := time.Now(), records()
+	back := testbed.Away(t, s.moto.Container, s.trino.Container)
+	more("in/rows-b.csv")
+	until(t, "a commit without a catalog", func() bool { return records() > before })
+	if r := exits(t, 6, "query", "SELECT 1", "--trino-url", s.trino.Endpoint); !strings.Contains(r.stderr, s.trino.Endpoint) {
+		t.Errorf("without Trino: %v", r)
+	}
+	time.Sleep(time.Until(began.Add(away)))
+	back()
+	more("in/rows-c.csv")
+	until(t, "every row", func() bool {
+		got, err := s.trino.In(s.database).Try("SELECT count(*) FROM " + table)
+		return err == nil && fmt.Sprint(got[0][0]) == fmt.Sprint(all)
+	})
 	run.signal(t, syscall.SIGINT)
-	if r := run.wait(t); r.code != 130 {
+	if r := run.wait(t); r.code != 130 || !strings.Contains(r.stderr, "table not registered, trying again; commits go on") {
 		t.Errorf("%v", r)
 	}
 	readTable(t, s.s3.Download(t, s.lake, "").Name(), table).eachOnce(t, "id", all)
 	if got := s.one(t, "SELECT sum(id) FROM "+table); got != fmt.Sprint(all*(all-1)/2) {
 		t.Error(got)
+	}
+	if r := ok(t, "register", table, "--lake", "s3://"+s.lake, "--glue-database", s.database); !strings.Contains(r.stdout, "all was there") {
+		t.Errorf("%v", r)
 	}
 }
 
