@@ -20,6 +20,9 @@ func (s *Settings) openSources(ctx context.Context, g *Globals) ([]producer.Sour
 		if err := checkSecretless("source", name); err != nil {
 			return nil, err
 		}
+		if name == "" { // a variable of a script that is not set, and not the working folder
+			return nil, &usageError{"a source is the empty text; name a file, a folder (. is the working folder), a glob or s3://bucket/prefix"}
+		}
 		if !strings.HasPrefix(name, s3source.Scheme) {
 			source, err := producer.Local(name, producer.LocalOptions{Stdin: g.stdin, SourceName: s.SourceName, StreamName: s.Stream})
 			if err != nil {

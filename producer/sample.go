@@ -98,7 +98,11 @@ func before(found csv.Found, why csv.Explanation) string {
 	if len(why.Preamble) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("its first %d lines stand before the table and are no rows; the first of them is %q", found.Dialect.Skip, shortened(why.Preamble[0].Text))
+	lines := "its first line stands before the table and is no row"
+	if n := found.Dialect.Skip; n > 1 {
+		lines = fmt.Sprintf("its first %d lines stand before the table and are no rows", n)
+	}
+	return fmt.Sprintf("%s: %q", lines, shortened(why.Preamble[0].Text))
 }
 
 // shortened is the beginning of a text.
