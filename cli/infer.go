@@ -115,6 +115,9 @@ func (f *feed) checkPartitioning(ctx context.Context) error {
 	if err != nil || latest == nil {
 		return err
 	}
+	if err := f.shape().Check(latest); err != nil {
+		return &usageError{err.Error()}
+	}
 	for _, name := range sources {
 		if latest.Index(name) < 0 {
 			var columns []string

@@ -27,5 +27,5 @@ func (s *Sink) recipe(topic string) ([]byte, error) {
 		Schema      *schema.Contract   `json:"schema,omitempty"`
 		Messages    *consumer.Messages `json:"messages,omitempty"`
 		Transform   transform.Spec     `json:"transform,omitempty"`
-	}{1, topic, s.PartitionBy, s.Meta, contract, messages, s.Transform})
+	}{1, topic, s.shape().PartitionBy, s.Meta, contract, messages, s.Transform})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -58,7 +59,7 @@ type Send struct {
 
 // Sink are the flags that say how rows are written.
 type Sink struct {
-	PartitionBy []string   `help:"Partition the table by these: COLUMN or date(COLUMN), comma between." placeholder:"COLUMN" yaml:"partition_by"`
+	PartitionBy []string   `help:"Partition the table by these, comma between: COLUMN; date, year, month, day or hour(COLUMN), of an instant also (COLUMN, ZONE); truncate(COLUMN, N). _ingested_at is when a row was sent." placeholder:"COLUMN" yaml:"partition_by"`
 	Meta        bool       `help:"Add the columns _source, _row, _offset and _ingested_at." yaml:"meta"`
 	Flush       Flush      `embed:"" prefix:"flush-" yaml:"flush"`
 	Group       string     `help:"Consumer group. Default: lakefeed.TABLE." placeholder:"NAME" yaml:"group"`
@@ -133,7 +134,23 @@ type Memory struct {
 	Memory bytesFlag `help:"Bound of all buffers of the process." default:"256MiB" placeholder:"SIZE" yaml:"memory"`
 }
 
-func (s *Sink) shape() sink.Shape { return sink.Shape{PartitionBy: s.PartitionBy, Meta: s.Meta} }
+func (s *Sink) shape() sink.Shape {
+	return sink.Shape{PartitionBy: wholeTerms(s.PartitionBy), Meta: s.Meta}
+}
+
+// wholeTerms puts terms together again that were parted at the comma in their brackets.
+func wholeTerms(parts []string) (out []string) {
+	open := 0
+	for _, part := range parts {
+		if open > 0 {
+			out[len(out)-1] += ", " + strings.TrimSpace(part)
+		} else {
+			out = append(out, part)
+		}
+		open = max(0, open+strings.Count(part, "(")-strings.Count(part, ")"))
+	}
+	return out
+}
 
 // group is the consumer group, for brokers that other processes use too.
 func (s *Settings) group() string { return cmp.Or(s.Group, "lakefeed."+s.Table) }

@@ -54,7 +54,8 @@ type batch struct {
 	quarantine []sink.QuarantineRow
 	unfit      sink.IDs // identities of the quarantined rows
 	deviations []schema.Deviation
-	meta       *metaColumns // nil without --meta
+	meta       *metaColumns // nil where neither columns nor partitions are of it
+	showMeta   bool         // its columns are the table's
 	places     places
 }
 
@@ -477,6 +478,9 @@ func (b *batch) records(made *transform.Result) *sink.Records {
 		}
 	}
 	if b.meta != nil {
+		r.Ingested = &b.meta.ingested
+	}
+	if b.showMeta {
 		r.Columns = append(r.Columns, b.meta.columns()...)
 	}
 	return r

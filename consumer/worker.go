@@ -66,7 +66,8 @@ func (c *Consumer) worker(partition int, process context.Context, hint func(cont
 	w := &worker{c: c, partition: partition, process: process, hint: hint, recipe: c.recipe.alike()}
 	w.work(c.Table)
 	w.at = func() schema.Witness { return schema.Witness{Source: w.origin.source, Line: w.origin.line} }
-	if c.Meta {
+	w.batch.showMeta = c.Meta
+	if c.Meta || c.Table.Shape().UsesIngestedAt() {
 		w.batch.meta = &metaColumns{}
 	}
 	return w

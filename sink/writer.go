@@ -16,9 +16,11 @@ import (
 // Records is one batch of a topic partition, typed: what is to be committed as
 // [the chain's end, To).
 type Records struct {
-	Schema     *schema.Schema // whose version the files are of; nil when there is no row
-	Columns    []Column       // in table order, undecided columns left out, partition columns too
-	Rows       int
+	Schema  *schema.Schema // whose version the files are of; nil when there is no row
+	Columns []Column       // in table order, undecided columns left out, partition columns too
+	Rows    int
+	// Ingested is when each row was sent to the topic, where Shape.UsesIngestedAt.
+	Ingested   *schema.Vector
 	Keep       []int32 // the rows that go into files, ascending; nil for all
 	IDs        IDs
 	Rescued    *Rescues

@@ -172,12 +172,12 @@ func (b *builder) name(of any, key, name string) bool {
 }
 
 // trouble is how the step fails for a column.
-func (b *builder) trouble(verb string, c string, sources []string) *trouble {
+func (b *builder) trouble(verb, c string) *trouble {
 	name := b.step.Name
 	if name == "" {
 		name = fmt.Sprintf("transform[%d] %s", b.at, verb)
 	}
-	t := &trouble{step: name, verb: verb, column: c, null: b.step.OnError == OnErrorNull, from: sources}
+	t := &trouble{step: name, verb: verb, column: c, null: b.step.OnError == OnErrorNull}
 	b.troubles = append(b.troubles, t)
 	return t
 }
@@ -287,6 +287,10 @@ func (b *builder) keep(s *Step) {
 func (b *builder) expression(of any, key, text string) (*expression, []string) {
 	e, err := compile(text, func(name string) (int, schema.Type, bool) {
 		i := b.index(name)
+		if i < 0 && !b.known && b.gone[name] == "" && schema.SafeName(name) == name {
+			b.find(of, name) // which takes it for one of the feed's
+			i = b.index(name)
+		}
 		if i < 0 {
 			return 0, unknown, false
 		}
@@ -340,7 +344,7 @@ func (b *builder) set(s *Step) {
 		if !b.known {
 			continue
 		}
-		trouble := b.trouble("set", name, sources)
+		trouble := b.trouble("set", name)
 		b.run(func(r *run) {
 			v := r.columns[c.slot]
 			v.Reset(t)
@@ -358,7 +362,7 @@ func (b *builder) set(s *Step) {
 }
 
 func (b *builder) where(s *Step) {
-	e, sources := b.expression(&s.Where, "", s.Where)
+	e, _ := b.expression(&s.Where, "", s.Where)
 	if e == nil {
 		return
 	}
@@ -366,7 +370,7 @@ func (b *builder) where(s *Step) {
 		b.faults = append(b.faults, Fault{Step: b.at, Of: &s.Where, Text: s.Where, Width: len([]rune(s.Where)), Message: "where takes a condition, and this is " + e.root.typ.String(), Hint: "compare it with something: " + s.Where + " != …"})
 		return
 	}
-	trouble := b.trouble("where", "", sources)
+	trouble := b.trouble("where", "")
 	b.run(func(r *run) {
 		r.values(e, func(from int, values *block) {
 			for i, why := range values.errs {
@@ -386,9 +390,8 @@ func (b *builder) where(s *Step) {
 // column is made, unless they are in the table themselves. What is made of a masked
 // column and is not masked is a fault.
 func (b *builder) hide() {
-	hidden := b.hidden()
-	for _, t := range b.troubles {
-		t.hide = slices.ContainsFunc(t.from, func(s string) bool { return slices.Contains(hidden, s) })
+	for _, t := range b.troubles { // of any column: cells of a broken row may be another's
+		t.hide = len(b.masked) > 0
 	}
 	for _, m := range b.masked {
 		if m.own == "" {

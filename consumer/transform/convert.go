@@ -161,7 +161,7 @@ func (b *builder) cast(s *Step) {
 // convert gives a column values of another type.
 func (b *builder) convert(verb, name string, c *column, t schema.Type, conv converter) {
 	made := b.remake(c, t)
-	trouble := b.trouble(verb, name, c.sources)
+	trouble := b.trouble(verb, name)
 	from := c.slot
 	var shown []byte
 	b.run(func(r *run) {

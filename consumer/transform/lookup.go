@@ -61,7 +61,7 @@ func (b *builder) find1(c *column, name string, l *Lookup) {
 		made = &column{name: l.Into, typ: t, slot: b.slot(t), sources: c.sources}
 		b.put(made)
 	}
-	trouble := b.trouble("map", name, c.sources)
+	trouble := b.trouble("map", name)
 	from, values := c.slot, l.Values
 	var key []byte
 	b.run(func(r *run) {
@@ -191,7 +191,7 @@ func (b *builder) json(s *Step) {
 			if path == "" {
 				path = into
 			}
-			columns = append(columns, jsonColumn{made.slot, types[into], strings.Split(path, "."), b.trouble("json", into, c.sources)})
+			columns = append(columns, jsonColumn{made.slot, types[into], strings.Split(path, "."), b.trouble("json", into)})
 			b.put(made)
 		}
 		b.takeOut(c, name, columns)
@@ -200,7 +200,7 @@ func (b *builder) json(s *Step) {
 
 func (b *builder) takeOut(c *column, name string, columns []jsonColumn) {
 	from := c.slot
-	trouble := b.trouble("json", name, c.sources)
+	trouble := b.trouble("json", name)
 	b.run(func(r *run) {
 		in := r.columns[from]
 		for _, col := range columns {

@@ -54,12 +54,12 @@ func (b *builder) mask(s *Step) {
 			b.remove(c, "dropped it")
 			continue
 		}
+		t := kind(schema.String)
+		made := b.remake(c, t)
+		made.own, made.sources = "", nil // what is made of it from here on is of the mask
 		if hide == nil {
 			continue
 		}
-		t := kind(schema.String)
-		made := b.remake(c, t)
-		made.own, made.sources = "", nil
 		from := c.slot
 		var text []byte
 		var scratch [256]byte

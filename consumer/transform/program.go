@@ -130,7 +130,6 @@ type trouble struct {
 	verb   string
 	column string
 	null   bool // its value is null then, and the row is kept
-	from   []string
 	hide   bool // no value may be shown
 }
 
@@ -163,7 +162,7 @@ func (r *run) fail(t *trouble, row int, text []byte, why string) {
 		}
 	} else {
 		if t.hide && text != nil {
-			why = "the value, which is masked, " + why
+			why = "the value, which is not shown as the feed has masks, " + why
 		}
 		message += ": " + why
 	}
