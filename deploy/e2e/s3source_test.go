@@ -242,7 +242,15 @@ func TestS3SourceReplaced(t *testing.T) {
 	server.Put(t, bucket, "rows.csv", []byte(rowsHeader+rowsCSV(0, first)))
 	after := []byte(rowsHeader + rowsCSV(first, first+100))
 	reached, replaced := make(chan struct{}), make(chan struct{})
-	w.hook = from(5<<20, reached, replaced) // behind what is looked at to find the types
+	size := len(rowsHeader + rowsCSV(0, first))
+	hook := from(5<<20, reached, replaced) // behind what is looked at to find the types
+	w.hook = func(path, ranges string) {
+		var at int
+		if _, err := fmt.Sscanf(ranges, "bytes=%d-", &at); err == nil && at > size-1<<20 {
+			return // the end is looked at first, for remarks behind the table
+		}
+		hook(path, ranges)
+	}
 	go func() {
 		<-reached
 		server.Put(t, bucket, "rows.csv", after)

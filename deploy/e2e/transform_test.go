@@ -54,7 +54,7 @@ func TestTransformedFlights(t *testing.T) {
 			dir := t.TempDir()
 			glob, airlines := c.flights, "carrier,name\nAA,American Airlines Inc.\nUA,United Air Lines Inc.\nB6,JetBlue Airways\n"
 			if c.airlines != "" {
-				glob, airlines = testdata(t, c.flights), readFile(t, testdata(t, c.airlines))
+				glob, airlines = filepath.Join(testdata(t, filepath.Dir(c.flights)), filepath.Base(c.flights)), readFile(t, testdata(t, c.airlines))
 			}
 			files, err := filepath.Glob(glob)
 			if err != nil || len(files) == 0 {

@@ -3,7 +3,6 @@ package csv_test
 import (
 	"bytes"
 	"io"
-	"slices"
 	"strings"
 	"testing/iotest"
 	"unicode/utf8"
@@ -336,8 +335,14 @@ func (f reference) stray(raw []byte, cells []string) []string {
 		by.delim, by.d.Padded = []byte(delimiter), false
 		other := by.cells(raw, "strict")
 		// By spaces it has to have a number, and a text in quotes.
-		number := slices.ContainsFunc(other, func(c string) bool { return strings.ContainsAny(c, "0123456789") })
-		if len(other) == f.o.Width && (delimiter != " " || number && f.d.Quote != 0 && bytes.IndexByte(raw, f.d.Quote) >= 0) {
+		number, quote := false, false
+		for i := 0; i <= len(raw); i++ {
+			text, quoted, next := by.cell(raw, i, "strict")
+			quote = quote || quoted
+			number = number || !quoted && strings.ContainsAny(text, "0123456789") && strings.Trim(text, "0123456789.,+-/:%") == ""
+			i = next
+		}
+		if len(other) == f.o.Width && (delimiter != " " || number && quote) {
 			return other
 		}
 	}

@@ -13,7 +13,7 @@ const byStray = literal + 1
 // strayReading is how a record without a delimiter is read in a table of several
 // columns: by another delimiter, where that gives as many cells as the table has columns.
 // Texts have as many words by chance, so by spaces some of the cells have to be
-// quoted, and some be values.
+// quoted, and some be numbers or dates in digits.
 func (s *Splitter) strayReading(raw []byte) reading {
 	if s.d.Quote == 0 && s.d.Escape != 0 {
 		return strict
@@ -32,7 +32,7 @@ func (s *Splitter) strayReading(raw []byte) reading {
 		quoted, values := false, false
 		for _, c := range s.cells {
 			quoted = quoted || c.Quoted
-			values = values || !c.Quoted && classify(c.Text) == classNumber
+			values = values || !c.Quoted && bytes.ContainsAny(c.Text, "0123456789") && len(bytes.Trim(c.Text, "0123456789.,+-/:%")) == 0
 		}
 		if quoted && values {
 			return how
