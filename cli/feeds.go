@@ -89,7 +89,7 @@ func (j *job) start(ctx context.Context, g *Globals, feeds []*feed) (err error) 
 		return err
 	}
 	p.metrics = newMetrics(version())
-	unserve, err := shared.Listener.serve(p.metrics)
+	unserve, err := shared.Listener.serve(p.metrics, g.logger())
 	if err != nil {
 		return err
 	}

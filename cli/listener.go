@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"syscall"
@@ -18,7 +19,7 @@ type Listener struct {
 
 // serve answers at the address until stop is called; without one nothing is
 // served.
-func (l Listener) serve(m *metrics) (stop func(), err error) {
+func (l Listener) serve(m *metrics, log *slog.Logger) (stop func(), err error) {
 	if l.HTTP == "" {
 		return func() {}, nil
 	}
@@ -36,7 +37,9 @@ func (l Listener) serve(m *metrics) (stop func(), err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		server.Serve(socket) // ends with Close
+		if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+			log.Warn("metrics are served no more; the run goes on", "address", l.HTTP, "err", err)
+		}
 	}()
 	return func() {
 		server.Close()

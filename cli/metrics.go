@@ -15,7 +15,7 @@ type metrics struct {
 	registry *prometheus.Registry
 
 	sent, sentBytes, rejected                       *prometheus.CounterVec // by table
-	committed, duplicates, rescued                  *prometheus.CounterVec
+	committed, filtered, duplicates, rescued        *prometheus.CounterVec
 	files, fileBytes                                *prometheus.CounterVec
 	resets, rewinds, lostRows, conflicts, repaired  *prometheus.CounterVec
 	quarantined, commits, schemaChanges, deviations *prometheus.CounterVec // by table and a word
@@ -34,6 +34,7 @@ func newMetrics(version string) *metrics {
 
 	m.committed = m.counter("rows_committed_total", "Rows that came to the table.")
 	m.quarantined = m.counter("rows_quarantined_total", "Rows that came to the quarantine table, by the rule that sent them there.", "rule")
+	m.filtered = m.counter("rows_filtered_total", "Rows that the feed's transforms left out.")
 	m.duplicates = m.counter("rows_duplicate_total", "Rows that were skipped because the lake had them.")
 	m.rescued = m.counter("cells_rescued_total", "Cells that came to the column _rescued.")
 	m.files = m.counter("files_written_total", "Parquet files that became visible.")
@@ -83,7 +84,8 @@ func (m *metrics) producer(table string, e producer.Events) producer.Events {
 // consumer listens to a table's consumer and passes on to e.
 func (m *metrics) consumer(table string, e consumer.Events) consumer.Events {
 	// Series are there from the start, so that a first increase can be seen.
-	committed, duplicates, rescued := m.committed.WithLabelValues(table), m.duplicates.WithLabelValues(table), m.rescued.WithLabelValues(table)
+	committed, filtered := m.committed.WithLabelValues(table), m.filtered.WithLabelValues(table)
+	duplicates, rescued := m.duplicates.WithLabelValues(table), m.rescued.WithLabelValues(table)
 	files, fileBytes := m.files.WithLabelValues(table), m.fileBytes.WithLabelValues(table)
 	won, lost := m.commits.WithLabelValues(table, "won"), m.commits.WithLabelValues(table, "lost")
 	offsets, conflicts, repaired := m.lostRows.WithLabelValues(table), m.conflicts.WithLabelValues(table), m.repaired.WithLabelValues(table)
@@ -92,6 +94,7 @@ func (m *metrics) consumer(table string, e consumer.Events) consumer.Events {
 
 	e.Committed = also(e.Committed, func(c consumer.Commit) {
 		committed.Add(float64(c.Rows))
+		filtered.Add(float64(c.Filtered))
 		duplicates.Add(float64(c.Duplicates))
 		rescued.Add(float64(c.Rescued))
 		files.Add(float64(c.Files))

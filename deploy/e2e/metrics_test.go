@@ -41,6 +41,7 @@ func TestMetrics(t *testing.T) {
 		`lakefeed_cells_rescued_total{table="sales"} 1`,
 		`lakefeed_schema_deviations_total{kind="type_change",policy="rescue",table="sales"} 1`,
 		`lakefeed_commits_total{outcome="won",table="sales"}`,
+		`lakefeed_rows_filtered_total{table="sales"} 0`,
 		`lakefeed_commits_total{outcome="lost",table="sales"} 0`,
 		`lakefeed_offsets_lost_total{table="sales"} 0`,
 		`lakefeed_build_info{version=`,
