@@ -153,8 +153,8 @@ func TestS3FaultsAsUsersSeeThem(t *testing.T) {
 		{"denied GetObject of the source", func(_ *testing.T, l *bucketLake) {
 			l.server.SetUser("key", s3test.User{Denied: func(action, bucket, _ string) bool { return bucket == "raw" && action == "GetObject" }})
 		}, 7, nil, []string{"s3:GetObject", "s3://raw/rows/"}},
-		{"conditional writes are not implemented", func(_ *testing.T, l *bucketLake) { l.server.Conditions = s3test.NotImplemented }, 6, nil, []string{"s3://lake/feeds", "If-None-Match"}},
-		{"conditional writes are ignored", func(_ *testing.T, l *bucketLake) { l.server.Conditions = s3test.Ignored }, 6, nil, []string{"s3://lake/feeds", "If-None-Match"}},
+		{"conditional writes are not implemented", func(_ *testing.T, l *bucketLake) { l.server.SetConditions(s3test.NotImplemented) }, 6, nil, []string{"s3://lake/feeds", "If-None-Match"}},
+		{"conditional writes are ignored", func(_ *testing.T, l *bucketLake) { l.server.SetConditions(s3test.Ignored) }, 6, nil, []string{"s3://lake/feeds", "If-None-Match"}},
 		{"wrong port", func(t *testing.T, _ *bucketLake) { t.Setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1") }, 6, nil, []string{"http://127.0.0.1:1", "AWS_ENDPOINT_URL", "s3://"}},
 		{"endpoint that is not S3", func(t *testing.T, l *bucketLake) {
 			l.proxy.Before(func(s3test.Call) *s3test.Fault { return &s3test.Fault{Status: 200} })
@@ -212,7 +212,7 @@ func TestS3FaultsAsUsersSeeThem(t *testing.T) {
 				}
 			})
 			// The fault is gone.
-			l.server.Conditions = s3test.Honoured
+			l.server.SetConditions(s3test.Honoured)
 			l.server.SetUser("key", s3test.User{})
 			l.proxy.Before(nil)
 			s := parse(t, ok(t, l.args("--table", "rows")...))

@@ -25,10 +25,10 @@ func (s *Server) putObject(r *request) *failure {
 // condition checks If-None-Match and If-Match of a write.
 func (s *Server) condition(r *request) *failure {
 	none, match := r.Header.Get("If-None-Match"), r.Header.Get("If-Match")
-	if none == "" && match == "" || s.Conditions == Ignored {
+	if none == "" && match == "" || s.conditions == Ignored {
 		return nil
 	}
-	if s.Conditions == NotImplemented {
+	if s.conditions == NotImplemented {
 		return &failure{501, "NotImplemented", "A header you provided implies functionality that is not implemented"}
 	}
 	have := r.bucket.objects[r.key]

@@ -20,8 +20,6 @@ import (
 // and ranges, listings by page, multipart uploads, and permissions by access key.
 // Requests are in path style. It does not check signatures.
 type Server struct {
-	// Conditions says what becomes of If-None-Match and If-Match of a PutObject.
-	Conditions Conditions
 	// CompleteAgain answers a second CompleteMultipartUpload of an upload with success,
 	// as AWS may; without it there is no such upload any more, as in MinIO.
 	CompleteAgain bool
@@ -34,6 +32,8 @@ type Server struct {
 	buckets map[string]*bucket
 	users   map[string]User
 	uploads int // made so far
+
+	conditions Conditions
 }
 
 // Conditions says how a store treats conditional writes.
@@ -87,6 +87,14 @@ func (s *Server) SetUser(accessKey string, u User) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.users[accessKey] = u
+}
+
+// SetConditions says what becomes of If-None-Match and If-Match of a PutObject from
+// now on; before it is called, they are honoured.
+func (s *Server) SetConditions(c Conditions) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conditions = c
 }
 
 // SetLifecycle gives a bucket its lifecycle configuration, in XML; "": none.
