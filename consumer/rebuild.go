@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"lakefeed/broker"
 	"lakefeed/consumer/transform"
@@ -47,47 +46,6 @@ type RebuildReport struct {
 	After   GenerationSummary `json:"after"`
 	Changes []ColumnChange    `json:"changes,omitempty"`
 	Audit   *sink.AuditReport `json:"audit,omitempty"`
-}
-
-// GenerationSummary is what a generation has.
-type GenerationSummary struct {
-	Generation  int    `json:"generation,omitempty"`
-	State       string `json:"state,omitempty"`
-	Shape       string `json:"shape"`
-	Rows        int64  `json:"rows"`
-	Quarantined int64  `json:"rows_quarantined"`
-	Rescued     int64  `json:"cells_rescued"`
-	Files       int64  `json:"files"`
-	Bytes       int64  `json:"bytes"`
-	Partitions  int    `json:"partitions"`
-	Columns     int    `json:"columns"`
-}
-
-// ColumnChange is a column that differs between two generations; a type is empty where
-// there is no such column.
-type ColumnChange struct {
-	Column string `json:"column"`
-	Before string `json:"before,omitempty"`
-	After  string `json:"after,omitempty"`
-}
-
-// ReachError says that a topic no longer has rows that the table has, so that the
-// table cannot be built from it.
-type ReachError struct {
-	Table, Topic string
-	Partition    int
-	Offset       int64  // the first that is missing
-	Start        int64  // of the topic partition now
-	Log, Now     string // ids of the topic that the offset is of, and of the topic as it is
-}
-
-func (e *ReachError) Error() string {
-	why := fmt.Sprintf("the topic partition begins at offset %d now", e.Start)
-	if e.Log != e.Now {
-		why = fmt.Sprintf("the topic was deleted and made again since (its id was %s, and is %s)", e.Log, e.Now)
-	}
-	return fmt.Sprintf("build table %s anew: the table has rows of %s/%d@%d, and the topic does not: %s. A rebuild would lose them; the table is left as it is",
-		e.Table, e.Topic, e.Partition, e.Offset, why)
 }
 
 // IncompleteError says that a new generation is not what it should be. It was not
@@ -165,39 +123,6 @@ func (r *Rebuild) Run(ctx context.Context) (*RebuildReport, error) {
 		return report, nil
 	}
 	return report, r.swap(ctx, report, target.Generation())
-}
-
-// reach looks for rows of the live generation that the topic no longer has.
-func (r *Rebuild) reach(ctx context.Context, live *sink.Table) error {
-	c := &Consumer{Client: r.Client, Topic: r.Topic, Table: live}
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	for p := range live.Partitions() {
-		present := sink.LogView{Log: r.Topic.LogID}
-		if p < r.Topic.Partitions {
-			var err error
-			if present, err = c.worker(p, ctx, nil).view(ctx, sink.State{}); err != nil {
-				return err
-			}
-		}
-		again := false // the log was made again, or cut: what was sent again is found out by the audit
-		for rec, err := range live.ReadChain(ctx, p) {
-			if err != nil {
-				return err
-			}
-			from := firstRead(&rec)
-			has := rec.Counts.Rows+rec.Counts.Quarantined+rec.Counts.Ends > 0
-			switch {
-			case rec.Kind != sink.KindRows || !has || again:
-			case rec.Log != present.Log:
-				again = true
-			case from < present.Start && from < rec.To:
-				return &ReachError{Table: live.Name(), Topic: r.Topic.Name, Partition: p, Offset: from, Start: present.Start, Log: rec.Log, Now: present.Log}
-			}
-		}
-	}
-	return nil
 }
 
 // look finds out how many partitions the topic has by now.
@@ -400,196 +325,8 @@ func (r *Rebuild) where(ctx context.Context, t *sink.Table, id schema.StreamID) 
 	return "at offsets that are not known", nil
 }
 
-// swap makes a generation the live one.
-func (r *Rebuild) swap(ctx context.Context, report *RebuildReport, to int) error {
-	r.step("swapping generation %d in", to)
-	if _, err := r.Table.BeginSwap(ctx, to); err != nil {
-		return err
-	}
-	for {
-		status, err := r.Table.HelpSwap(ctx)
-		var lost *sink.LostError
-		switch {
-		case errors.As(err, &lost):
-			if err := r.mend(ctx, lost); err != nil {
-				return err
-			}
-			continue
-		case err != nil:
-			return err
-		case status.Pending == nil:
-			if status.Live.Generation != to {
-				return fmt.Errorf("swap table %s to generation %d: it was cancelled, and generation %d is live", r.Table.Name(), to, status.Live.Generation)
-			}
-			report.Swap = status.Live.Swap
-			return r.swapped(ctx, report, to)
-		}
-		if err := r.catchUp(ctx, status); err != nil {
-			return err
-		}
-	}
-}
-
-// mend makes files again that a chain needs to be closed.
-func (r *Rebuild) mend(ctx context.Context, lost *sink.LostError) error {
-	t, err := r.Table.AsBuilt(ctx, lost.Generation)
-	if err != nil {
-		return err
-	}
-	c, err := r.consumer(t, t.ConfigText())
-	if err != nil {
-		return err
-	}
-	c.Topic.Partitions = min(c.Topic.Partitions, t.Partitions())
-	c.Drain(nil)
-	if err := c.Run(ctx); err != nil {
-		return fmt.Errorf("%w; or give the swap up with lakefeed rebuild %s --cancel", err, t.Name())
-	}
-	return nil
-}
-
-// catchUp brings the target of a swap to where the closed chains end.
-func (r *Rebuild) catchUp(ctx context.Context, status sink.SwapStatus) error {
-	target, err := r.Table.AsBuilt(ctx, status.Pending.To)
-	if err != nil {
-		return err
-	}
-	want := map[int]int64{}
-	for _, b := range status.Behind {
-		if b.Log != "" && b.Log != b.WantLog {
-			return r.cancel(ctx, fmt.Errorf("topic partition %s/%d was made again meanwhile", r.Topic.Name, b.Partition))
-		}
-		want[b.Partition] = b.Want
-	}
-	if len(want) == 0 { // a chain is being closed or opened by others
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(drainPoll):
-			return nil
-		}
-	}
-	err = r.fillTo(ctx, target, want)
-	var closed *sink.ClosedError
-	var unfit *sink.LogError
-	switch {
-	case errors.As(err, &closed):
-		return nil // the swap has ended, one way or the other
-	case errors.As(err, &unfit):
-		return r.cancel(ctx, err)
-	}
-	return err
-}
-
-// cancel gives a swap up that cannot come to its end.
-func (r *Rebuild) cancel(ctx context.Context, why error) error {
-	live, err := r.Table.CancelSwap(ctx)
-	if err != nil {
-		return errors.Join(why, err)
-	}
-	if !live.Cancelled {
-		return nil // it was done just before
-	}
-	return fmt.Errorf("swap %d of table %s is cancelled, generation %d stays live: %w", live.Swap, r.Table.Name(), live.Generation, why)
-}
-
-// swapped completes the report when a generation has become the live one.
-func (r *Rebuild) swapped(ctx context.Context, report *RebuildReport, to int) (err error) {
-	target, err := r.Table.At(ctx, to)
-	if err != nil {
-		return err
-	}
-	if report.After, err = summary(ctx, target); err != nil || report.Before.Generation > 0 {
-		return err
-	}
-	before, err := r.Table.Previous(ctx)
-	if err != nil || before == 0 {
-		return err
-	}
-	was, err := r.Table.At(ctx, before)
-	if err != nil {
-		return err
-	}
-	if report.Before, err = summary(ctx, was); err != nil {
-		return err
-	}
-	report.Changes, err = changes(ctx, was, target)
-	return err
-}
-
 // ErrNoColumn says that a table is to be partitioned by a column that it does not have.
 var ErrNoColumn = errors.New("there is no such column")
-
-// ErrNoPrevious says that there is no earlier generation to go back to.
-var ErrNoPrevious = errors.New("no other generation was ever live")
-
-// Rollback makes the generation live again that was live before the present one, once
-// it has caught up: nothing that readers see goes away.
-func (r *Rebuild) Rollback(ctx context.Context) (*RebuildReport, error) {
-	report := &RebuildReport{Table: r.Table.Name()}
-	status, err := r.Table.Swaps(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if status.Pending != nil {
-		report.Resumed = true
-		r.step("swap %d to generation %d was begun before: finishing it", status.Pending.Number, status.Pending.To)
-		return report, r.swap(ctx, report, status.Pending.To)
-	}
-	to, err := r.Table.Previous(ctx)
-	if err == nil && to == 0 {
-		err = fmt.Errorf("roll table %s back: %w", r.Table.Name(), ErrNoPrevious)
-	}
-	if err != nil {
-		return nil, err
-	}
-	live, err := r.Table.At(ctx, status.Live.Generation)
-	if err != nil {
-		return nil, err
-	}
-	if report.Before, err = summary(ctx, live); err != nil {
-		return nil, err
-	}
-	target, err := r.Table.AsBuilt(ctx, to)
-	if err != nil {
-		return nil, err
-	}
-	// Its chains are closed: the swap opens them. Here only the reach of the topic is
-	// looked at.
-	if err := r.follows(ctx, target); err != nil {
-		return nil, err
-	}
-	if err := r.swap(ctx, report, to); err != nil {
-		return report, err
-	}
-	report.Changes, err = changes(ctx, live, target)
-	return report, err
-}
-
-// follows checks that the topic has all that a generation lacks.
-func (r *Rebuild) follows(ctx context.Context, t *sink.Table) error {
-	c, err := r.consumer(t, t.ConfigText())
-	if err == nil {
-		err = c.Validate()
-	}
-	if err != nil {
-		return err
-	}
-	for p := range min(t.Partitions(), r.Topic.Partitions) {
-		state, err := t.Chain(p).Open(ctx)
-		if err != nil {
-			return err
-		}
-		present, err := c.worker(p, ctx, nil).view(ctx, state)
-		if err == nil {
-			_, err = state.CheckLog(present)
-		}
-		if err != nil {
-			return fmt.Errorf("roll table %s back to generation %d: %w", t.Name(), t.Generation(), err)
-		}
-	}
-	return nil
-}
 
 // dry says what a rebuild would make of the columns.
 func (r *Rebuild) dry(ctx context.Context, live *sink.Table, report *RebuildReport) error {
@@ -614,68 +351,6 @@ func (r *Rebuild) dry(ctx context.Context, live *sink.Table, report *RebuildRepo
 	}
 	report.Changes = compareColumns(before, after)
 	return nil
-}
-
-// summary is what a generation has now.
-func summary(ctx context.Context, t *sink.Table) (GenerationSummary, error) {
-	position, err := t.Position(ctx)
-	if err != nil {
-		return GenerationSummary{}, err
-	}
-	s, err := sink.NewProjector(t).Snapshot(ctx)
-	if err != nil {
-		return GenerationSummary{}, err
-	}
-	out := GenerationSummary{
-		Generation: t.Generation(), State: position.String(), Shape: t.Shape().String(), Rows: s.Rows, Quarantined: s.Quarantine.Rows,
-		Files: s.Files, Bytes: s.Bytes, Partitions: len(s.Partitions), Columns: len(s.Columns) + len(s.PartitionBy),
-	}
-	for p := range t.Partitions() {
-		for rec, err := range t.ReadChain(ctx, p) {
-			if err != nil {
-				return out, err
-			}
-			out.Rescued += rec.Counts.Rescued
-		}
-	}
-	return out, nil
-}
-
-func columnsOf(ctx context.Context, t *sink.Table) ([]sink.NamedType, error) {
-	s, err := sink.NewProjector(t).Snapshot(ctx)
-	return append(s.Columns, s.PartitionBy...), err
-}
-
-// changes are the columns that differ between two generations.
-func changes(ctx context.Context, a, b *sink.Table) ([]ColumnChange, error) {
-	before, err := columnsOf(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	after, err := columnsOf(ctx, b)
-	return compareColumns(before, after), err
-}
-
-func compareColumns(before, after []sink.NamedType) (out []ColumnChange) {
-	types := func(in []sink.NamedType) map[string]string {
-		m := map[string]string{}
-		for _, c := range in {
-			m[c.Name] = c.Type
-		}
-		return m
-	}
-	was, is := types(before), types(after)
-	for _, c := range before {
-		if is[c.Name] != c.Type {
-			out = append(out, ColumnChange{c.Name, c.Type, is[c.Name]})
-		}
-	}
-	for _, c := range after {
-		if was[c.Name] == "" {
-			out = append(out, ColumnChange{c.Name, "", c.Type})
-		}
-	}
-	return out
 }
 
 func streamsText(n int) string {

@@ -1,0 +1,173 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"lakefeed/sink"
+)
+
+// swap makes a generation the live one.
+func (r *Rebuild) swap(ctx context.Context, report *RebuildReport, to int) error {
+	r.step("swapping generation %d in", to)
+	if _, err := r.Table.BeginSwap(ctx, to); err != nil {
+		return err
+	}
+	for {
+		status, err := r.Table.HelpSwap(ctx)
+		var lost *sink.LostError
+		switch {
+		case errors.As(err, &lost):
+			if err := r.mend(ctx, lost); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return err
+		case status.Pending == nil:
+			if status.Live.Generation != to {
+				return fmt.Errorf("swap table %s to generation %d: it was cancelled, and generation %d is live", r.Table.Name(), to, status.Live.Generation)
+			}
+			report.Swap = status.Live.Swap
+			return r.swapped(ctx, report, to)
+		}
+		if err := r.catchUp(ctx, status); err != nil {
+			return err
+		}
+	}
+}
+
+// mend makes files again that a chain needs to be closed.
+func (r *Rebuild) mend(ctx context.Context, lost *sink.LostError) error {
+	t, err := r.Table.AsBuilt(ctx, lost.Generation)
+	if err != nil {
+		return err
+	}
+	c, err := r.consumer(t, t.ConfigText())
+	if err != nil {
+		return err
+	}
+	c.Topic.Partitions = min(c.Topic.Partitions, t.Partitions())
+	c.Drain(nil)
+	if err := c.Run(ctx); err != nil {
+		return fmt.Errorf("%w; or give the swap up with lakefeed rebuild %s --cancel", err, t.Name())
+	}
+	return nil
+}
+
+// catchUp brings the target of a swap to where the closed chains end.
+func (r *Rebuild) catchUp(ctx context.Context, status sink.SwapStatus) error {
+	target, err := r.Table.AsBuilt(ctx, status.Pending.To)
+	if err != nil {
+		return err
+	}
+	want := map[int]int64{}
+	for _, b := range status.Behind {
+		if b.Log != "" && b.Log != b.WantLog {
+			return r.cancel(ctx, fmt.Errorf("topic partition %s/%d was made again meanwhile", r.Topic.Name, b.Partition))
+		}
+		want[b.Partition] = b.Want
+	}
+	if len(want) == 0 { // a chain is being closed or opened by others
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(drainPoll):
+			return nil
+		}
+	}
+	err = r.fillTo(ctx, target, want)
+	var closed *sink.ClosedError
+	var unfit *sink.LogError
+	switch {
+	case errors.As(err, &closed):
+		return nil // the swap has ended, one way or the other
+	case errors.As(err, &unfit):
+		return r.cancel(ctx, err)
+	}
+	return err
+}
+
+// cancel gives a swap up that cannot come to its end.
+func (r *Rebuild) cancel(ctx context.Context, why error) error {
+	live, err := r.Table.CancelSwap(ctx)
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	if !live.Cancelled {
+		return nil // it was done just before
+	}
+	return fmt.Errorf("swap %d of table %s is cancelled, generation %d stays live: %w", live.Swap, r.Table.Name(), live.Generation, why)
+}
+
+// swapped completes the report when a generation has become the live one.
+func (r *Rebuild) swapped(ctx context.Context, report *RebuildReport, to int) (err error) {
+	target, err := r.Table.At(ctx, to)
+	if err != nil {
+		return err
+	}
+	if report.After, err = summary(ctx, target); err != nil || report.Before.Generation > 0 {
+		return err
+	}
+	before, err := r.Table.Previous(ctx)
+	if err != nil || before == 0 {
+		return err
+	}
+	was, err := r.Table.At(ctx, before)
+	if err != nil {
+		return err
+	}
+	if report.Before, err = summary(ctx, was); err != nil {
+		return err
+	}
+	report.Changes, err = changes(ctx, was, target)
+	return err
+}
+
+// ErrNoPrevious says that there is no earlier generation to go back to.
+var ErrNoPrevious = errors.New("no other generation was ever live")
+
+// Rollback makes the generation live again that was live before the present one, once
+// it has caught up: nothing that readers see goes away.
+func (r *Rebuild) Rollback(ctx context.Context) (*RebuildReport, error) {
+	report := &RebuildReport{Table: r.Table.Name()}
+	status, err := r.Table.Swaps(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if status.Pending != nil {
+		report.Resumed = true
+		r.step("swap %d to generation %d was begun before: finishing it", status.Pending.Number, status.Pending.To)
+		return report, r.swap(ctx, report, status.Pending.To)
+	}
+	to, err := r.Table.Previous(ctx)
+	if err == nil && to == 0 {
+		err = fmt.Errorf("roll table %s back: %w", r.Table.Name(), ErrNoPrevious)
+	}
+	if err != nil {
+		return nil, err
+	}
+	live, err := r.Table.At(ctx, status.Live.Generation)
+	if err != nil {
+		return nil, err
+	}
+	if report.Before, err = summary(ctx, live); err != nil {
+		return nil, err
+	}
+	target, err := r.Table.AsBuilt(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	// Its chains are closed: the swap opens them. Here only the reach of the topic is
+	// looked at.
+	if err := r.follows(ctx, target); err != nil {
+		return nil, err
+	}
+	if err := r.swap(ctx, report, to); err != nil {
+		return report, err
+	}
+	report.Changes, err = changes(ctx, live, target)
+	return report, err
+}
