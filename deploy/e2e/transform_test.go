@@ -6,8 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"lakefeed/deploy/testbed"
 )
 
 // duckQuery asks DuckDB's program, or the one of deploy/duckdb.
@@ -71,15 +75,7 @@ func TestTransformedFlights(t *testing.T) {
 			for _, table := range []string{"flights", "cancelled"} {
 				ok(t, "audit", "--deep", table, "--lake", lake)
 			}
-			source := fmt.Sprintf("read_csv('%s/flights/*.csv', union_by_name=true, nullstr='NA', types={'tailnum': 'VARCHAR'})", dir)
-			want := map[string]string{
-				"flights": fmt.Sprintf(`SELECT year, f.month, day, dep_time, sched_dep_time, dep_delay, arr_time, arr_delay, carrier, flight, origin, dest, air_time, CAST(distance AS DOUBLE) AS distance,
-					make_timestamp(year, f.month, day, 0, 0, 0) + to_minutes(dep_time // 100 * 60 + dep_time %% 100) AS departed_at, a.name AS airline,
-					CASE WHEN tailnum IS NULL THEN NULL ELSE '***' || right(tailnum, 2) END AS tail,
-					month(make_timestamp(year, f.month, day, 0, 0, 0) + to_minutes(dep_time // 100 * 60 + dep_time %% 100)) AS departed_at_month
-					FROM %s f LEFT JOIN read_csv('%s/airlines.csv') a USING (carrier) WHERE dep_time IS NOT NULL`, source, dir),
-				"cancelled": `SELECT year, month, day, carrier, flight, origin, dest, sched_dep_time FROM ` + source + ` WHERE dep_time IS NULL`,
-			}
+			want := flightsByDuckDB(dir)
 			have := map[string]string{
 				"flights": `SELECT year, month, day, dep_time, sched_dep_time, delay_minutes, arr_time, arr_delay, carrier, flight, origin, dest, air_time, distance, departed_at, airline,
 					NULLIF(tail, '***') AS tail, departed_at_month FROM flights`,
@@ -94,6 +90,103 @@ func TestTransformedFlights(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// flightsByDuckDB are the tables of flightsConfig as SQL over the CSVs in a folder.
+func flightsByDuckDB(dir string) map[string]string {
+	source := fmt.Sprintf("read_csv('%s/flights/*.csv', union_by_name=true, nullstr='NA', types={'tailnum': 'VARCHAR'})", dir)
+	const departed = "make_timestamp(year, f.month, day, 0, 0, 0) + to_minutes(dep_time // 100 * 60 + dep_time % 100)"
+	return map[string]string{
+		"flights": `SELECT year, f.month, day, dep_time, sched_dep_time, dep_delay, arr_time, arr_delay, carrier, flight, origin, dest, air_time, CAST(distance AS DOUBLE) AS distance,
+			` + departed + ` AS departed_at, a.name AS airline, CASE WHEN tailnum IS NULL THEN NULL ELSE '***' || right(tailnum, 2) END AS tail, month(` + departed + `) AS departed_at_month
+			FROM ` + source + ` f LEFT JOIN read_csv('` + dir + `/airlines.csv') a USING (carrier) WHERE dep_time IS NOT NULL`,
+		"cancelled": `SELECT year, month, day, carrier, flight, origin, dest, sched_dep_time FROM ` + source + ` WHERE dep_time IS NULL`,
+	}
+}
+
+// flightsCells are the columns of both tables as texts that DuckDB and Trino write
+// alike.
+var flightsCells = map[string][]string{
+	"flights": {"year", "month", "day", "dep_time", "sched_dep_time", "delay_minutes", "arr_time", "arr_delay", "carrier", "flight", "origin", "dest", "air_time", "CAST(distance AS bigint)",
+		"date_diff('millisecond', TIMESTAMP '1970-01-01 00:00:00', departed_at)", "airline", "tail", "departed_at_month"},
+	"cancelled": {"year", "month", "day", "carrier", "flight", "origin", "dest", "sched_dep_time"},
+}
+
+// flightsConditions are what the tables are asked for.
+var flightsConditions = map[string][]string{
+	"flights": {"true", "airline = 'United Air Lines Inc.'", "airline IS NULL", "tail = '***UA' OR tail = '***AA'", "tail IS NULL", "delay_minutes > 60", "delay_minutes IS NULL",
+		"departed_at >= TIMESTAMP '2013-01-31 12:00:00'", "departed_at_month = 2", "departed_at_month = 1 AND origin <> 'JFK'", "distance < 300", "carrier IN ('AA', 'B6')"},
+	"cancelled": {"true", "origin = 'EWR'", "day <= 3", "carrier > 'MQ'", "month = 2 OR dest = 'ORD'"},
+}
+
+// flightsAsked is a statement with a row for each condition and airport: how many rows
+// there are, and the sum of the hashes of each row's cells.
+func flightsAsked(table, from, hash string) string {
+	var cells, parts []string
+	for _, c := range flightsCells[table] {
+		cells = append(cells, "coalesce(CAST("+c+" AS varchar), 'none')")
+	}
+	hash = strings.ReplaceAll(hash, "?", strings.Join(cells, " || '|' || "))
+	for i, condition := range flightsConditions[table] {
+		parts = append(parts, fmt.Sprintf("SELECT '%02d ' || origin AS k, CAST(count(*) AS varchar) AS n, CAST(sum(%s) AS varchar) AS s FROM %s WHERE %s GROUP BY origin", i, hash, from, condition))
+	}
+	return strings.Join(parts, "\nUNION ALL ")
+}
+
+// The same with real parts: one process takes the CSVs through Kafka into two tables on
+// S3 that are registered in Glue, and both Trino and DuckDB find in them what DuckDB
+// makes of the CSVs by SQL.
+func TestStackTransformedFlights(t *testing.T) {
+	duckDB(t)
+	dir := t.TempDir()
+	for _, name := range []string{"flights-2013-01.csv", "flights-2013-02.csv"} {
+		writeFile(t, filepath.Join(dir, "flights", name), readFile(t, testdata(t, "nycflights13/"+name)))
+	}
+	writeFile(t, filepath.Join(dir, "airlines.csv"), readFile(t, testdata(t, "nycflights13/airlines.csv")))
+	s := newStack(t)
+	config := filepath.Join(dir, "lakefeed.yaml")
+	topic := testbed.Name("flights")
+	text := strings.ReplaceAll(flightsConfig, "lake: ./lake", fmt.Sprintf("lake: s3://%s\nkafka: {bootstrap.servers: %q}\ncatalog: {glue: {database: %s}}", s.lake, s.kafka.Brokers, s.database))
+	text = strings.ReplaceAll(text, "    source: flights/*.csv\n", "    source: flights/*.csv\n    topic: "+topic+"\n    flush: {size: 1MB}\n    group: "+topic+".flights\n")
+	text = strings.ReplaceAll(text, "    topic: flights\n", "    topic: "+topic+"\n    group: "+topic+".cancelled\n")
+	writeFile(t, config, text)
+	ok(t, "ingest", "-c", config)
+
+	lake := s.s3.Download(t, s.lake, "").Name()
+	for table, sql := range flightsByDuckDB(dir) {
+		want := map[string][]string{}
+		csvs := "WITH csvs AS (" + strings.Replace(sql, "dep_delay", "dep_delay AS delay_minutes", 1) + ") "
+		for _, row := range duckRows(t, csvs+flightsAsked(table, "csvs", duckHash)+";") {
+			want[row[0]] = row[1:]
+		}
+		if len(want) < len(flightsConditions[table])*2 {
+			t.Fatalf("table %s: the CSVs have little to compare: %v", table, want)
+		}
+		compare := func(engine, key string, got []string) {
+			if !slices.Equal(got, want[key]) {
+				n, _ := strconv.Atoi(key[:2])
+				t.Errorf("%s of table %s where %s, at %s: rows and sum are %q in the lake and %q in the CSVs", engine, table, flightsConditions[table][n], key[3:], got, want[key])
+			}
+		}
+		answers := s.query(t, flightsAsked(table, table, trinoHash))
+		for _, row := range answers {
+			compare("Trino", fmt.Sprint(row["k"]), []string{fmt.Sprint(row["n"]), fmt.Sprint(row["s"])})
+		}
+		files := fmt.Sprintf("read_parquet('%s/%s/**/*.parquet', hive_partitioning=true, union_by_name=true)", lake, table)
+		again := duckRows(t, flightsAsked(table, files, duckHash)+";")
+		for _, row := range again {
+			compare("DuckDB", row[0], row[1:])
+		}
+		if len(answers) != len(want) || len(again) != len(want) {
+			t.Errorf("table %s: %d answers of Trino and %d of DuckDB, want %d", table, len(answers), len(again), len(want))
+		}
+		t.Logf("table %s: %d answers of Trino and of DuckDB are those of the CSVs", table, len(want))
+		ok(t, "audit", "--deep", table, "-c", config)
+	}
+	plan := fmt.Sprint(s.query(t, "EXPLAIN SELECT count(*) FROM flights WHERE departed_at_month = 2 AND origin = 'JFK'"))
+	if strings.Contains(plan, "EWR") || !strings.Contains(plan, "JFK") {
+		t.Errorf("partitions that the condition leaves out are read:\n%s", plan)
 	}
 }
 
