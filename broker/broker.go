@@ -134,6 +134,9 @@ func (c *Client) giveUp(err error, began time.Time) error {
 		return fmt.Errorf("%w: %s closes the connection: check sasl.username, sasl.password and sasl.mechanism: %w", ErrDenied, brokers, err)
 	case untrusted(err):
 		return fmt.Errorf("connect to %s: check security.protocol and ssl.ca.location: %w", brokers, err)
+	case mute(err) && !c.met.Load():
+		return fmt.Errorf("%w at %s (tried for %s): what listens there does not answer as Kafka does (is it Kafka's port, and does it want TLS: security.protocol?): %w",
+			ErrUnreachable, brokers, time.Since(began).Round(time.Second), err)
 	case unreachable(err):
 		return fmt.Errorf("%w at %s (tried for %s): %w", ErrUnreachable, brokers, time.Since(began).Round(time.Second), err)
 	}
@@ -150,6 +153,13 @@ func untrusted(err error) bool {
 		op          *net.OpError
 	)
 	return errors.As(err, &certificate) || errors.As(err, &record) || errors.As(err, &op) && op.Op == "remote error"
+}
+
+// mute says that a connection came about and brought no answer that Kafka gives: one
+// that does not come about has failed before a request's time is over.
+func mute(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "read" || errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func isDNS(err error) bool {

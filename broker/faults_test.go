@@ -453,6 +453,22 @@ func TestNoBroker(t *testing.T) {
 	})
 }
 
+// What listens may be no Kafka.
+func TestNotKafka(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // which accepts connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	client := dial(t, broker.Settings{Brokers: []string{l.Addr().String()}})
+	client.SetLimits(broker.Limits{Patience: 3 * time.Second, Delivery: time.Minute, Request: 6 * time.Second, Ack: time.Second, Refusals: 8})
+	_, err = client.Topic(soon(t), "t")
+	if !errors.Is(err, broker.ErrUnreachable) || !strings.Contains(err.Error(), "security.protocol") {
+		t.Error(err)
+	}
+}
+
 // A broker that opens its port a while after the client began is waited for.
 func TestLateBroker(t *testing.T) {
 	t.Parallel()
