@@ -39,14 +39,11 @@ func (c *filesCommand) Run(ctx context.Context, g *Globals) error {
 	if err := c.fill(g, c); err != nil {
 		return err
 	}
-	store, err := c.store(ctx, g)
+	table, err := c.table(ctx, g, c.Table)
 	if err != nil {
 		return err
 	}
-	table, err := sink.ReadTable(ctx, store, c.Table)
-	if err != nil {
-		return err
-	}
+	store := table.Store()
 	state, err := c.state(ctx, table)
 	if err != nil {
 		return err

@@ -8,16 +8,11 @@ import (
 	"text/tabwriter"
 
 	"lakefeed/schema"
-	"lakefeed/sink"
 )
 
 // versions are the versions of a table's schema, the first one first.
 func (l *Lake) versions(ctx context.Context, g *Globals, table string) ([]*schema.Schema, error) {
-	store, err := l.store(ctx, g)
-	if err != nil {
-		return nil, err
-	}
-	t, err := sink.ReadTable(ctx, store, table)
+	t, err := l.table(ctx, g, table)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,15 @@ func (l *Lake) store(ctx context.Context, g *Globals) (sink.Store, error) {
 	return l.open(ctx, g, 0, false)
 }
 
+// table opens a table of the lake to read it.
+func (l *Lake) table(ctx context.Context, g *Globals, name string) (*sink.Table, error) {
+	store, err := l.store(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	return sink.ReadTable(ctx, store, name)
+}
+
 // writable opens the lake's store to write into it, within a share of the memory
 // of the process. A store that cannot hold a lake is refused.
 func (l *Lake) writable(ctx context.Context, g *Globals, memory bytesFlag) (sink.Store, error) {

@@ -74,11 +74,7 @@ func (c *rejectsCommand) Run(ctx context.Context, g *Globals) error {
 	if err := c.fill(g, c); err != nil {
 		return err
 	}
-	store, err := c.store(ctx, g)
-	if err != nil {
-		return err
-	}
-	table, err := sink.ReadTable(ctx, store, c.Table)
+	table, err := c.table(ctx, g, c.Table)
 	if err != nil {
 		return err
 	}

@@ -81,11 +81,7 @@ func (c *schemaDDL) Run(ctx context.Context, g *Globals) error {
 
 // snapshot reads what a table is from its chains.
 func (l *Lake) snapshot(ctx context.Context, g *Globals, table string) (sink.Snapshot, error) {
-	store, err := l.store(ctx, g)
-	if err != nil {
-		return sink.Snapshot{}, err
-	}
-	t, err := sink.ReadTable(ctx, store, table)
+	t, err := l.table(ctx, g, table)
 	if err != nil {
 		return sink.Snapshot{}, err
 	}
