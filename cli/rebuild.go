@@ -149,7 +149,7 @@ func (c *rebuildCommand) build(ctx context.Context, g *Globals, s *Settings, tab
 		if err := s.unlock(); err != nil {
 			return sink.BuildConfig{}, err
 		}
-		text, err := s.recipe(table.Topic())
+		text, err := s.recipe(table.Topic(), s.Transform)
 		return sink.BuildConfig{Shape: s.shape(), Config: text}, err
 	}
 	text, err := table.LastConfig(ctx)

@@ -10,7 +10,7 @@ import (
 
 // recipe is the text of what decides how a row becomes a record, which every
 // commit refers to. A repair makes files again by it.
-func (s *Sink) recipe(topic string) ([]byte, error) {
+func (s *Sink) recipe(topic string, steps transform.Spec) ([]byte, error) {
 	contract, err := s.Schema.contract()
 	if err != nil {
 		return nil, err
@@ -27,5 +27,5 @@ func (s *Sink) recipe(topic string) ([]byte, error) {
 		Schema      *schema.Contract   `json:"schema,omitempty"`
 		Messages    *consumer.Messages `json:"messages,omitempty"`
 		Transform   transform.Spec     `json:"transform,omitempty"`
-	}{1, topic, s.shape().PartitionBy, s.Meta, contract, messages, s.Transform})
+	}{1, topic, s.shape().PartitionBy, s.Meta, contract, messages, steps})
 }

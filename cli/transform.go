@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -11,14 +9,7 @@ import (
 
 	"lakefeed/cli/config"
 	"lakefeed/consumer/transform"
-	"lakefeed/schema"
-	"lakefeed/schema/csv"
-	"lakefeed/sink"
 )
-
-// maxLookup is the largest file that values are looked up in, in bytes: all of it is
-// held in memory, and is a part of the configuration that records refer to.
-const maxLookup = 16 << 20
 
 // checkTransform adds the faults of the feed's steps, and reads the files in which they
 // look values up. Paths are relative to the configuration's folder.
@@ -82,80 +73,6 @@ func (s *Settings) explain(err error) error {
 		return err
 	}
 	return doc.Err()
-}
-
-// readLookup fills a lookup from its file.
-func readLookup(l *transform.Lookup, column, path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("read the file of its values: %w", err)
-	}
-	if info.Size() > maxLookup {
-		return fmt.Errorf("read %s: it has %s, and %s are the most for values to look up", path, bytesText(info.Size()), bytesText(maxLookup))
-	}
-	body, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("read the file of its values: %w", err)
-	}
-	key := l.Key
-	if key == "" {
-		key = column
-	}
-	values := map[string]transform.Literal{}
-	var twice string
-	add := func(k, v []byte) {
-		if k == nil || v == nil {
-			return
-		}
-		if before, ok := values[string(k)]; ok && string(before) != string(v) && twice == "" {
-			twice = string(k)
-		}
-		values[string(k)] = transform.Literal(v)
-	}
-	if strings.HasPrefix(string(body), "PAR1") {
-		err = sink.ReadPairs(body, key, l.Value, add)
-	} else {
-		err = readCSVPairs(body, key, l.Value, add)
-	}
-	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	if twice != "" {
-		return fmt.Errorf("read %s: %q is in column %s twice, with different values of %s", path, twice, key, l.Value)
-	}
-	sum := sha256.Sum256(body)
-	l.Values, l.SHA256 = values, hex.EncodeToString(sum[:])
-	return nil
-}
-
-// readCSVPairs gives two columns of a CSV, row by row; nil for null.
-func readCSVPairs(body []byte, first, second string, pair func(a, b []byte)) error {
-	found, err := csv.SniffWith(body, true, csv.Overrides{})
-	if err != nil {
-		return err
-	}
-	names := schema.SafeNames(found.Columns)
-	if found.Columns == nil {
-		names = schema.NumberedNames(found.Width)
-	}
-	var places [2]int
-	for i, want := range [2]string{first, second} {
-		if places[i] = slices.Index(names, schema.SafeName(want)); places[i] < 0 {
-			return fmt.Errorf("it has no column %s; its columns are %s", want, strings.Join(names, ", "))
-		}
-	}
-	return eachRow(body, found, true, func(_ *csv.Row, cells []csv.Cell) {
-		if len(cells) != len(names) {
-			return
-		}
-		var texts [2][]byte
-		for i, at := range places {
-			if c := cells[at]; len(c.Text) > 0 || c.Quoted {
-				texts[i] = append([]byte{}, c.Text...)
-			}
-		}
-		pair(texts[0], texts[1])
-	})
 }
 
 // unlock finds the keys of the feed's masks.

@@ -76,6 +76,10 @@ type Consumer struct {
 	// for records that have the feed's columns. They are in the table's configuration
 	// too.
 	Transform transform.Spec
+	// Current gives the steps as they are now, where what they look values up in may change
+	// during a run; nil where it does not. It is asked when a batch ends, before its steps
+	// run, by several goroutines at a time.
+	Current func() Steps
 	// Secret finds the key of a mask where files are made again. The error says where
 	// it was looked for.
 	Secret func(transform.Key) ([]byte, error)

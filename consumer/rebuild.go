@@ -171,7 +171,7 @@ func (c *Consumer) configure(text []byte) error {
 	if err := c.unlock(config.Transform); err != nil {
 		return fmt.Errorf("read the configuration of generation %d of table %s: %w", c.Table.Generation(), c.Table.Name(), err)
 	}
-	c.Contract, c.Transform, c.Messages = config.Schema, config.Transform, config.Messages
+	c.Contract, c.Transform, c.Messages, c.Current = config.Schema, config.Transform, config.Messages, nil
 	return nil
 }
 

@@ -16,6 +16,8 @@ type recipe struct {
 	steps    transform.Spec
 	messages *Messages // of other makes
 	masks    bool      // some column is masked: rows are not shown whole
+	revision int       // of the steps
+	config   []byte    // text of the configuration; nil for the table's
 	programs map[*schema.Schema]*transform.Program
 }
 
@@ -34,6 +36,48 @@ func (r *recipe) alike() *recipe {
 	out := *r
 	out.programs = map[*schema.Schema]*transform.Program{}
 	return &out
+}
+
+// Steps are the steps of a feed with the values that they look up, as they are at a
+// moment of a run. Only these values ever change.
+type Steps struct {
+	Transform transform.Spec
+	Config    []byte // full text of the configuration with these values
+	Revision  int    // another for other values; 0 are those of Consumer.Transform and of the table's configuration
+}
+
+// refresh takes up the values that steps look up now, for the batch that is to be made
+// into records.
+func (w *worker) refresh() error {
+	if w.c.Current == nil {
+		return nil
+	}
+	now := w.c.Current()
+	if now.Revision == w.recipe.revision {
+		return nil
+	}
+	r, err := newRecipe(w.c.Contract, now.Transform)
+	if err != nil {
+		return err
+	}
+	r.messages, r.revision, r.config = w.recipe.messages, now.Revision, now.Config
+	w.recipe, w.batch.recipe = r, r
+	return nil
+}
+
+// keepConfig stores the configuration that the batch is made by, where that is not the
+// table's, and gives the name by which its record refers to it.
+func (w *worker) keepConfig(ctx context.Context) (hash string, err error) {
+	if w.recipe.config == nil {
+		return "", nil
+	}
+	if w.kept.table != w.table || w.kept.recipe != w.recipe {
+		if hash, err = w.table.KeepConfig(ctx, w.recipe.config); err != nil {
+			return "", err
+		}
+		w.kept.table, w.kept.recipe, w.kept.hash = w.table, w.recipe, hash
+	}
+	return w.kept.hash, nil
 }
 
 // program is the steps compiled for a version of the feed's columns.
@@ -78,6 +122,10 @@ func Evolve(contract *schema.Contract, steps transform.Spec, seen func(*schema.C
 	return r.evolve(nil, columns)
 }
 
+// mostRecipes is how many configurations of records are kept in memory, each with the
+// values that its steps look up.
+const mostRecipes = 8
+
 // recipeOf is what a record was made by, from the configuration that it refers to: one
 // JSON object with the contract as "schema" and the steps as "transform".
 func (w *worker) recipeOf(ctx context.Context, rows *sink.Record) (*recipe, error) {
@@ -107,7 +155,7 @@ func (w *worker) recipeOf(ctx context.Context, rows *sink.Record) (*recipe, erro
 		return nil, wrong(err)
 	}
 	r.messages = config.Messages
-	if w.recipes == nil {
+	if w.recipes == nil || len(w.recipes) == mostRecipes {
 		w.recipes = map[string]*recipe{}
 	}
 	w.recipes[rows.Config] = r

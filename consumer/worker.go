@@ -43,6 +43,11 @@ type worker struct {
 
 	recipe  *recipe
 	recipes map[string]*recipe // of records, by their configuration
+	kept    struct {           // the configuration that was stored last
+		table  *sink.Table
+		recipe *recipe
+		hash   string
+	}
 
 	fetch    broker.Fetch
 	splitter wire.Splitter
@@ -396,11 +401,17 @@ func (w *worker) flush(ctx context.Context) error {
 	if err := w.checkTopic(ctx); err != nil {
 		return err
 	}
+	if err := w.refresh(); err != nil {
+		return err
+	}
 	if err := w.settle(ctx); err != nil {
 		return err
 	}
 	records, err := w.records(ctx)
 	if err != nil {
+		return err
+	}
+	if records.Config, err = w.keepConfig(ctx); err != nil {
 		return err
 	}
 	records.Log, records.To, records.FP = w.log, w.position, w.print

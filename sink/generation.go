@@ -159,6 +159,14 @@ func (t *Table) writable(ctx context.Context, generation int) (*Table, error) {
 	return g, g.keepConfig(ctx)
 }
 
+// KeepConfig stores another configuration than the table was opened with, to which
+// records may refer by the hash that it gives.
+func (t *Table) KeepConfig(ctx context.Context, text []byte) (hash string, err error) {
+	other := t.sibling(t.generation)
+	other.configure(text)
+	return other.config, other.keepConfig(ctx)
+}
+
 // keepConfig stores the configuration that the table's records will refer to.
 func (t *Table) keepConfig(ctx context.Context) error {
 	return t.ensure(ctx, t.generationRoot()+"config/"+t.config+".json", &configObject{}, configObject{V: formatVersion, Text: t.text})

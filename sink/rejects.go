@@ -101,6 +101,9 @@ func (c *Chain) commitReplay(ctx context.Context, d *Draft, in Commit) (Outcome,
 	}
 	r := c.record(KindReplay)
 	r.Files, r.Schema, r.Attempt = in.Files, in.Schema, d.attempt
+	if in.Config != "" {
+		r.Config = in.Config
+	}
 	r.Retires, r.Offsets = d.replay.retires, d.replay.offsets
 	r.Counts.Rescued, r.Counts.Filtered = d.Counts.Rescued, d.filtered
 	for _, f := range in.Files {

@@ -29,9 +29,10 @@ type Records struct {
 	// QuarantineIDs are the identities of the quarantined rows.
 	QuarantineIDs IDs
 
-	To  int64        // offset behind the batch
-	Log string       // log id that the offsets are of
-	FP  *Fingerprint // of the last message before To
+	To     int64        // offset behind the batch
+	Log    string       // log id that the offsets are of
+	FP     *Fingerprint // of the last message before To
+	Config string       // hash of the configuration that made the rows, by KeepConfig; empty for the table's
 }
 
 // Kept is how many rows go into files of the table.
@@ -76,7 +77,7 @@ func (w *Writer) commit(ctx context.Context, d *Draft, r *Records, decide func(c
 		return Committed{}, errors.Join(err, w.discard(ctx, files))
 	}
 	d.Counts.Rescued = r.Rescues
-	c := Commit{To: r.To, Log: r.Log, FP: r.FP, Files: files}
+	c := Commit{To: r.To, Log: r.Log, FP: r.FP, Files: files, Config: r.Config}
 	if r.Schema != nil {
 		c.Schema = r.Schema.Version
 	}

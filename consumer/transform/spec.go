@@ -97,6 +97,8 @@ type Lookup struct {
 	File  string `yaml:"file" json:"file,omitempty" help:"A CSV or Parquet file with the values."`
 	Key   string `yaml:"key" json:"key,omitempty" help:"Its column to look up in. Default: the column's name."`
 	Value string `yaml:"value" json:"value,omitempty" help:"Its column to take the values from."`
+	// Path is where the file is, for who reads it.
+	Path string `yaml:"-" json:"-"`
 	// SHA256 is that of the file whose values these are.
 	SHA256 string `yaml:"-" json:"sha256,omitempty"`
 	// Into is the column that takes what was found; empty for the column itself.
