@@ -34,8 +34,9 @@ type claim struct {
 	Width    int         `json:"width"`
 	Body     int64       `json:"body"` // byte offset and line of the first row
 	BodyLine int64       `json:"body_line"`
-	Tail     csv.Tail    `json:"tail,omitzero"` // what follows the table
-	Splitter int         `json:"splitter"`      // version of the splitter's rules
+	Tail     csv.Tail    `json:"tail,omitzero"`       // what follows the table
+	SeekTail bool        `json:"seek_tail,omitempty"` // or it is looked for where the object ends, and is in the progress
+	Splitter int         `json:"splitter"`            // version of the splitter's rules
 	// MaxRecord decides what is a reject; 0 is the default.
 	MaxRecord int       `json:"max_record,omitempty"`
 	Start     int64     `json:"start"` // end of the topic partition's log at that time
@@ -53,18 +54,20 @@ type byteRange struct {
 
 // progress is how far a stream was sent and acknowledged.
 type progress struct {
-	V       int    `json:"v"`
-	Log     string `json:"log"`
-	Rows    int64  `json:"rows"`
-	Offset  int64  `json:"offset"` // byte in the object behind those rows
-	Line    int64  `json:"line"`
-	Header  int    `json:"header,omitempty"`  // the one in force there: 0 is the claim's columns, n its n-th known
-	Unended bool   `json:"unended,omitempty"` // the last of them had no line end
-	Behind  bool   `json:"behind,omitempty"`  // the content's mark is of more than those rows
-	Done    bool   `json:"done"`
-	Count   int64  `json:"count,omitempty"`
-	Status  string `json:"status,omitempty"`
-	Sum     string `json:"sum"` // of the rows' hashes
+	V       int      `json:"v"`
+	Log     string   `json:"log"`
+	Rows    int64    `json:"rows"`
+	Offset  int64    `json:"offset"` // byte in the object behind those rows
+	Line    int64    `json:"line"`
+	Header  int      `json:"header,omitempty"`  // the one in force there: 0 is the claim's columns, n its n-th known
+	Tail    csv.Tail `json:"tail,omitzero"`     // what follows the table, where that was looked for
+	Sought  bool     `json:"sought,omitempty"`  // it was, and rows behind Offset may depend on it
+	Unended bool     `json:"unended,omitempty"` // the last of them had no line end
+	Behind  bool     `json:"behind,omitempty"`  // the content's mark is of more than those rows
+	Done    bool     `json:"done"`
+	Count   int64    `json:"count,omitempty"`
+	Status  string   `json:"status,omitempty"`
+	Sum     string   `json:"sum"` // of the rows' hashes
 	look
 	Next     int64     `json:"next"`               // offset in the topic partition behind those rows
 	Released bool      `json:"released,omitempty"` // its producer stopped cleanly

@@ -266,7 +266,7 @@ func (p *Producer) claim(ctx context.Context, o *Object, d decision) (_ *claim, 
 		}
 		c.contentMark = sample
 		c.Dialect, c.Columns, c.Width, c.Body, c.BodyLine, c.Tail = found.Dialect, found.Columns, found.Width, found.Body, found.BodyLine, found.Tail
-		c.Known = found.Known
+		c.Known, c.SeekTail = found.Known, found.SeekTail
 	}
 	stream := schema.NewStreamID(o.URI, d.version, d.from)
 	c.Ranges = []byteRange{{From: d.from, To: -1, Stream: stream, Partition: int(stream.Hash64() % uint64(p.Topic.Partitions))}}
@@ -288,9 +288,10 @@ func (p *Producer) sniff(ctx context.Context, o *Object) (csv.Found, contentMark
 	}
 	h := newContentHash()
 	h.Write(sample)
-	found, why, err := csv.Explain(sample, complete && !(p.Follow && o.grows()), p.ledger.feedHeaders().overrides(p.CSV))
+	grows := p.Follow && o.grows()
+	found, why, err := csv.Explain(sample, complete && !grows, p.ledger.feedHeaders().overrides(p.CSV))
 	p.Events.info(o.URI, before(found, why))
-	if err == nil && !complete && !(p.Follow && o.grows()) {
+	if err == nil && (!complete || grows) && (!grows || o.compressed) {
 		err = findTail(ctx, *o, &found, p.CSV)
 	}
 	return found, contentMark{Hashed: int64(len(sample)), Content: h.state()}, err
@@ -304,7 +305,8 @@ func (p *Producer) stream(ctx context.Context, o Object, c *claim, d decision, s
 	_, prior := p.ledger.claimOf(o.URI, c.Version)
 	defer func() { err = errors.Join(err, s.close()) }()
 	in, err := s.begin(ctx, prior, d.hash, o.grows() && (o.Stat != nil || p.Follow))
-	follows := err == nil && p.Follow && o.grows() && !in.compressed
+	// What is looked for behind a table is found at the object's end: that has to come.
+	follows := err == nil && p.Follow && o.grows() && !in.compressed && (!c.SeekTail || s.sought)
 	if follows {
 		s.guard = p.guard(in, s)
 	}

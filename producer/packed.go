@@ -91,11 +91,8 @@ func (k *packer) claim(c *claim) packed {
 	}
 	b.int(c.Body)
 	b.int(c.BodyLine)
-	if b.flag(c.Tail != csv.Tail{}) {
-		b.int(c.Tail.From)
-		b.int(c.Tail.To)
-		b.uint(k.text(c.Tail.Rule))
-	}
+	k.tail(&b, c.Tail)
+	b.flag(c.SeekTail)
 	b.int(c.Start)
 	b.time(c.At)
 	b.mark(&c.contentMark)
@@ -122,12 +119,25 @@ func (k *packer) unpackClaim(p packed) *claim {
 		r.Partition = int(b.int())
 	}
 	c.Body, c.BodyLine = b.int(), b.int()
-	if b.flag() {
-		c.Tail.From, c.Tail.To, c.Tail.Rule = b.int(), b.int(), k.texts[b.uint()]
-	}
+	c.Tail, c.SeekTail = k.unpackTail(&b), b.flag()
 	c.Start, c.At = b.int(), b.time()
 	b.mark(&c.contentMark)
 	return c
+}
+
+func (k *packer) tail(b *packing, t csv.Tail) {
+	if b.flag(t != csv.Tail{}) {
+		b.int(t.From)
+		b.int(t.To)
+		b.uint(k.text(t.Rule))
+	}
+}
+
+func (k *packer) unpackTail(b *unpacking) (t csv.Tail) {
+	if b.flag() {
+		t.From, t.To, t.Rule = b.int(), b.int(), k.texts[b.uint()]
+	}
+	return t
 }
 
 func (k *packer) progress(p *progress) packed {
@@ -137,6 +147,8 @@ func (k *packer) progress(p *progress) packed {
 	b.int(p.Offset)
 	b.int(p.Line)
 	b.int(int64(p.Header))
+	k.tail(&b, p.Tail)
+	b.flag(p.Sought)
 	b.flag(p.Unended)
 	b.flag(p.Behind)
 	b.flag(p.Done)
@@ -159,6 +171,7 @@ func (k *packer) unpackProgress(in packed) *progress {
 	b := unpacking(in)
 	p := &progress{V: ledgerVersion, Log: k.texts[b.uint()]}
 	p.Rows, p.Offset, p.Line, p.Header = b.int(), b.int(), b.int(), int(b.int())
+	p.Tail, p.Sought = k.unpackTail(&b), b.flag()
 	p.Unended, p.Behind, p.Done, p.Released = b.flag(), b.flag(), b.flag(), b.flag()
 	p.Count, p.Status, p.Sum = b.int(), k.texts[b.uint()], b.hex()
 	b.look(&p.look)

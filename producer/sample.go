@@ -61,11 +61,23 @@ func head(ctx context.Context, o *Object, n int) (b []byte, complete bool, err e
 	return b, err == nil && len(b) < n, err
 }
 
-// findTail looks for remarks behind a table at the end of an object of which only the
-// beginning was read. It looks where the end is to be had without reading all.
+// allRows says that every line behind the header is the table's.
+func allRows(overrides csv.Overrides) bool { return overrides.Tail != nil && !*overrides.Tail }
+
+// findTail looks for remarks behind a table, or another table, at the end of an object of
+// which only the beginning was read. It looks where the end is to be had without reading
+// all, and leaves others to the splitter.
 func findTail(ctx context.Context, o Object, found *csv.Found, overrides csv.Overrides) (err error) {
-	whole := overrides.Tail != nil && !*overrides.Tail
-	if whole || o.Once || o.compressed || !found.Dialect.ByteOffsets() || o.Size < SniffBytes {
+	if allRows(overrides) {
+		return nil
+	}
+	switch direct := found.Dialect.ByteOffsets(); {
+	case o.compressed, o.Once && direct, !o.Once && !direct:
+		found.SeekTail = true
+		return nil
+	case o.Once: // its pauses are not told through a decoder: lines would be held back for as long
+		return nil
+	case o.Size < SniffBytes:
 		return nil
 	}
 	offset := o.Size - csv.TailBytes
@@ -143,6 +155,7 @@ func Sample(ctx context.Context, sources []Source, overrides csv.Overrides, perO
 				continue
 			}
 			known = known.with(found.Columns)
+			found.SeekTail = s.complete && len(s.head) > SniffBytes && !allRows(overrides)
 			if err := fn(s.Object, found, s.head, s.complete); err != nil {
 				return err
 			}

@@ -50,8 +50,10 @@ type sender struct {
 	opened     []io.Closer
 	compressed bool
 	guard      func() error // says before each batch whether the object is still the same
-	header     []byte       // the Columns header of the rows, absent where they have no names
-	named      int          // which of the claim's headers that is
+	tail       csv.Tail     // what follows the table, where that was sought
+	sought     bool
+	header     []byte // the Columns header of the rows, absent where they have no names
+	named      int    // which of the claim's headers that is
 
 	batch, spare *broker.Batch
 	flying       chan landing // of the batch on its way; nil when there is none
@@ -102,6 +104,11 @@ func (s *sender) begin(ctx context.Context, prior *progress, hash *contentHash, 
 			return nil, fmt.Errorf("progress of stream %s: %w", s.stream, err)
 		}
 	}
+	// Where the log is gone it is what it was.
+	if before := s.p.ledger.known(s.stream); before != nil {
+		s.tail, s.sought = before.Tail, before.Sought
+	}
+	s.sought = s.sought || s.limit > 0 // and what follows it by now is another's
 	s.acked.look, s.acked.Released = s.object.look(), false
 	s.name(s.acked.Header)
 	c, err := s.open(ctx, s.acked.Offset, prior, hash)
@@ -114,7 +121,12 @@ func (s *sender) begin(ctx context.Context, prior *progress, hash *contentHash, 
 		s.acked.contentMark = s.consumed.mark(s.acked.Offset)
 	}
 	if s.object.pipe != nil {
-		s.object.pipe.pause = func() error { return s.idle(ctx) }
+		s.object.pipe.pause = func() error {
+			if err := s.idle(ctx); err != nil || !s.claim.SeekTail || s.compressed {
+				return err
+			}
+			return csv.ErrPause // what is held back is sent then
+		}
 	}
 	s.split(&s.consumed, s.acked.Offset, s.acked.Line, s.acked.Header, hold)
 	s.batch, s.spare = &broker.Batch{}, &broker.Batch{}
@@ -133,11 +145,23 @@ func (s *sender) split(r io.Reader, offset, line int64, header int, hold bool) {
 	s.hold = hold
 	if s.splitter != nil {
 		s.repeated += s.splitter.Headers()
+		s.seen()
+	}
+	tail := s.claim.Tail
+	if s.sought {
+		tail = s.tail
 	}
 	s.splitter = csv.NewSplitter(r, s.claim.Dialect, csv.Options{
 		Offset: offset, Line: line, MaxRecord: s.claim.MaxRecord, Width: s.claim.Width, Columns: s.claim.Columns,
-		Known: s.claim.Known, Header: header, Tail: s.claim.Tail, Hold: hold,
+		Known: s.claim.Known, Header: header, Tail: tail, SeekTail: s.claim.SeekTail && !s.sought, Hold: hold,
 	})
+}
+
+// seen keeps what was found behind the table, where the splitter looks for it.
+func (s *sender) seen() {
+	if t, sought := s.splitter.Tail(); sought {
+		s.tail, s.sought = t, true
+	}
 }
 
 // open reads the object from an offset of its content on, with the hash of what
@@ -425,6 +449,8 @@ func (s *sender) snapshot() progress {
 	p.Rows, p.Sum, p.Unended = s.row, s.sum.String(), s.unended
 	p.Offset, p.Line = s.splitter.Position()
 	p.Header = s.splitter.Header()
+	s.seen()
+	p.Tail, p.Sought = s.tail, s.sought
 	p.contentMark = s.consumed.mark(p.Offset)
 	p.Behind = !s.consumed.direct && !s.unended // a row without a line end is the last
 	return p

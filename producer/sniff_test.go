@@ -68,8 +68,9 @@ func TestSniffReadsLittle(t *testing.T) {
 	}
 }
 
-// Remarks behind a table that is longer than the sample are told from its rows,
-// for ever; and rows that are appended behind them later are rows.
+// Remarks behind a table that is longer than the sample, and another table, are told from
+// its rows, for ever, however the end is to be had; and rows that are appended behind them
+// later are rows.
 func TestRemarksBehindALongTable(t *testing.T) {
 	var rows []string
 	var long bytes.Buffer
@@ -88,30 +89,58 @@ func TestRemarksBehindALongTable(t *testing.T) {
 		{"total", "total,5,x\n", []string{"total,5,x"}, 0},
 		{"short row", "77,z\n", []string{"77,z"}, 0},
 		{"nothing", "", nil, 0},
+		{"another table", "\nTable 2\nname,n\nu,1\nv,2\n", nil, 4},
+		{"another table without a gap", "a,sum\n1,1\n2,2\n", nil, 3},
+		{"another table that is long", "\nname,n\n" + strings.Repeat("u,1\n", 20_000), slices.Concat([]string{"name,n"}, slices.Repeat([]string{"u,1"}, 20_000)), 0},
+		{"rows of another width", "1,1\n2,2\n", []string{"1,1", "2,2"}, 0},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t, 1)
-			b.write("x.csv", long.String()+c.end)
-			b.send(b.config())
-			one := b.one("x.csv")
-			want := slices.Concat(rows, c.more)
-			var got []string
-			for i, r := range one.Rows {
-				if !slices.Contains(one.Rejects, int64(i)) {
-					got = append(got, r)
+		for _, form := range []string{"plain", "gzip", "utf16", "latin", "stdin", "stdin gzip"} {
+			t.Run(c.name+", "+form, func(t *testing.T) {
+				b := newBench(t, 1)
+				content := long.String() + c.end
+				switch form {
+				case "gzip", "stdin gzip":
+					content = gzipped(content)
+				case "utf16":
+					content = utf16Bytes(littleEndian, "\ufeff"+content)
+				case "latin":
+					content = latin(strings.Replace(content, "v", "é", 1))
 				}
-			}
-			if len(one.Rejects) != c.rejects || !slices.Equal(got, want) {
-				t.Errorf("%d rejects, %d rows, want %d and %d", len(one.Rejects), len(got), c.rejects, len(want))
-			}
-			var out bytes.Buffer
-			if err := producer.DryRun(t.Context(), &out, b.source("x.csv"), csv.Overrides{}, producer.Events{}); err != nil {
-				t.Fatal(err)
-			}
-			if n := bytes.Count(out.Bytes(), []byte("\n")); n != 1+len(want) {
-				t.Errorf("--dry-run printed %d lines, want %d", n, 1+len(want))
-			}
-		})
+				name := "x.csv"
+				if strings.HasPrefix(form, "stdin") {
+					name = "stdin:"
+					b.send(b.stdin("", content))
+				} else {
+					b.write(name, content)
+					b.send(b.config())
+				}
+				one := b.one(name)
+				want := slices.Concat(rows, c.more)
+				if form == "latin" {
+					want[0] = strings.Replace(want[0], "v", "é", 1)
+				}
+				var got []string
+				for i, r := range one.Rows {
+					if !slices.Contains(one.Rejects, int64(i)) {
+						got = append(got, r)
+					}
+				}
+				if len(one.Rejects) != c.rejects || !slices.Equal(got, want) {
+					t.Errorf("%d rejects, %d rows, want %d and %d", len(one.Rejects), len(got), c.rejects, len(want))
+				}
+				source := b.source()
+				if name != "x.csv" {
+					source = b.stdin("", content).Sources
+				}
+				var out bytes.Buffer
+				if err := producer.DryRun(t.Context(), &out, source, csv.Overrides{}, producer.Events{}); err != nil {
+					t.Fatal(err)
+				}
+				if n := bytes.Count(out.Bytes(), []byte("\n")); n != 1+len(want) {
+					t.Errorf("--dry-run printed %d lines, want %d", n, 1+len(want))
+				}
+			})
+		}
 	}
 	b := newBench(t, 1)
 	b.write("x.csv", long.String()+"\nSource: Office\n")

@@ -26,6 +26,10 @@ type Options struct {
 	Header int
 	// Tail is what follows the table: its lines are rejects.
 	Tail Tail
+	// SeekTail looks for what follows the table where the reader ends, and Tail has
+	// nothing: for a reader whose end cannot be had before. So the last TailBytes are
+	// not cut into rows before the end was read, or the reader failed or said ErrPause.
+	SeekTail bool
 	// Hold keeps back a last record without a line end, since more of it may
 	// come: Next gives io.EOF and Position stays before it. So is a record that
 	// ends in CR at the very end of the stream, for an LF may follow.

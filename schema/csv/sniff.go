@@ -27,13 +27,16 @@ type Found struct {
 	Body     int64
 	BodyLine int64
 	Tail     Tail // what follows the table, where the sample is the whole object
+	// SeekTail is for a Splitter to find what follows the table. Sniff leaves it false:
+	// who knows that the sample was not all may set it.
+	SeekTail bool
 	// Known are the other headers of the feed, as they were given.
 	Known [][]string
 }
 
 // Options are those with which a Splitter reads the rows that were found.
 func (f Found) Options() Options {
-	return Options{Offset: f.Body, Line: f.BodyLine, Width: f.Width, Columns: f.Columns, Known: f.Known, Tail: f.Tail}
+	return Options{Offset: f.Body, Line: f.BodyLine, Width: f.Width, Columns: f.Columns, Known: f.Known, Tail: f.Tail, SeekTail: f.SeekTail}
 }
 
 // Overrides are what the user knows of the dialect. What is nil is found.

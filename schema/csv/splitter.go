@@ -30,6 +30,7 @@ type Splitter struct {
 	hold     bool
 	heads    heads
 	tail     Tail
+	sought   bool   // tail was looked for at the reader's end
 	tooLong  string // the message of a TooLong reject
 	badText  string // the message of an Encoding reject
 
@@ -68,6 +69,15 @@ func NewSplitter(r io.Reader, d Dialect, o Options) *Splitter {
 	if s.fail == nil && !s.d.ByteOffsets() {
 		r = decode(r, s.d.Encoding)
 		s.pass, s.base = o.Offset, 0
+	}
+	if o.SeekTail && o.Tail == (Tail{}) {
+		r = &ahead{r: r, at: s.base, atEnd: func(end []byte, offset, held int64) {
+			found := Found{Dialect: s.d, Columns: o.Columns, Width: o.Width, Known: o.Known}
+			if s.tail = found.findTail(end, offset); s.tail.Rule != "" {
+				s.tail.From = max(s.tail.From, held)
+			}
+			s.sought = true
+		}}
 	}
 	s.r = r
 	return s
@@ -111,6 +121,11 @@ func newSplitter(d Dialect, o Options) *Splitter {
 // Position is where the stream goes on behind the last row or reject that Next
 // has returned: the Offset and Line with which another Splitter goes on.
 func (s *Splitter) Position() (offset, line int64) { return s.lastTo, s.lastLine }
+
+// Tail is what follows the table, and whether that is known by now: a Splitter with
+// Options.SeekTail knows it when its reader has ended, before it gives any of the last
+// TailBytes. Another that goes on behind those needs it as its Options.Tail.
+func (s *Splitter) Tail() (t Tail, sought bool) { return s.tail, s.sought }
 
 // Header is the header in force at Position, as Options.Header counts.
 func (s *Splitter) Header() int { return s.row.Header }

@@ -19,7 +19,11 @@ func (c *candidate) found(fixed Overrides, complete bool, why *Explanation) Foun
 	}
 	second := -1
 	if complete && !whole {
-		if second = c.secondTable(all, fixed.Known); second >= 0 && second < len(c.lines) {
+		var first []string
+		for _, cell := range all[0].cells {
+			first = append(first, string(cell.Text))
+		}
+		if second = c.secondTable(all, first, fixed.Known); second >= 0 && second < len(c.lines) {
 			end = second
 			c.width = usualWidth(c.lines[:end])
 		}
@@ -168,10 +172,10 @@ func (c *candidate) cellsAt(l line) []Cell {
 }
 
 // secondTable finds the line at which another table begins, -1 where there is
-// none. It has another width than the first, no row behind it has the width of the
-// first, and it begins with names. One that begins with a header of the feed is no
-// other table.
-func (c *candidate) secondTable(lines []line, known [][]string) int {
+// none. It has another width than the first, whose names, if it has some, are own; no
+// row behind it has the width of the first, and it begins with names. One that begins
+// with a header of the feed is no other table.
+func (c *candidate) secondTable(lines []line, own []string, known [][]string) int {
 	above, below := map[int]int{}, map[int]int{} // lines of each width before and from at on
 	for i := range lines {
 		below[lines[i].width()]++
@@ -195,7 +199,7 @@ func (c *candidate) secondTable(lines []line, known [][]string) int {
 		if n := above[usual]; n < 5 && n*4 < len(lines)-at || n < 3 {
 			continue
 		}
-		if !lines[at].gap && lines[at-1].width() != 1 && !c.newNames(lines, at) || isOf(known, c.cellsAt(lines[at])) {
+		if !lines[at].gap && lines[at-1].width() != 1 && !c.newNames(lines, at, own) || isOf(known, c.cellsAt(lines[at])) {
 			continue
 		}
 		// Titles above it are of the second table, too.
@@ -208,12 +212,12 @@ func (c *candidate) secondTable(lines []line, known [][]string) int {
 }
 
 // newNames says whether the record at at names columns: its cells are unlike those
-// below it, or half of them are names in the first line.
-func (c *candidate) newNames(lines []line, at int) bool {
+// below it, or half of them are names of the first table.
+func (c *candidate) newNames(lines []line, at int, own []string) bool {
 	first := c.cellsAt(lines[at])
 	again := 0
 	for _, cell := range first {
-		if slices.ContainsFunc(lines[0].cells, func(name Cell) bool { return len(cell.Text) > 0 && bytes.Equal(name.Text, cell.Text) }) {
+		if len(cell.Text) > 0 && slices.Contains(own, string(cell.Text)) {
 			again++
 		}
 	}

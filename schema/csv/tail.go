@@ -24,17 +24,25 @@ const TailBytes = 64 << 10
 // not begun amid a quoted cell.
 const fewestRows = 10
 
-// FindTail finds the remarks behind a table in the last bytes of its object, which
-// begin at offset: of an object that is longer than the sample in which the table was
-// found. The zero Tail says that there are none.
+// FindTail finds the remarks behind a table, or another table, in the last bytes of its
+// object, which begin at offset: of an object that is longer than the sample in which
+// the table was found. The zero Tail says that there are none.
 func (f Found) FindTail(end []byte, offset int64) Tail {
+	if !f.Dialect.normal().ByteOffsets() {
+		return Tail{}
+	}
+	return f.findTail(end, offset)
+}
+
+// findTail is FindTail of text as UTF-8, whatever the dialect says.
+func (f Found) findTail(end []byte, offset int64) Tail {
 	d := f.Dialect.normal()
-	if !d.ByteOffsets() || f.Width < 2 || offset < f.Body {
+	if f.Width < 2 || offset < f.Body {
 		return Tail{}
 	}
 	// It may begin amid a line.
 	o := f.Options()
-	o.Line, o.Tail, o.Known = 1, Tail{}, nil
+	o.Line, o.Tail, o.SeekTail, o.Known = 1, Tail{}, false, nil
 	first := newSplitter(d, o).indexLineEnd(end)
 	if first < 0 {
 		return Tail{}
@@ -46,16 +54,24 @@ func (f Found) FindTail(end []byte, offset int64) Tail {
 	}
 	c.width = f.Width
 	lines := c.all()
-	at, rows := c.footer(lines, 0), 0
-	for _, l := range lines[:max(at, 0)] {
-		if l.width() == f.Width {
-			rows++
+	// As many rows of the table have to stand before it.
+	behindTable := func(at int) bool {
+		rows := 0
+		for _, l := range lines[:max(at, 0)] {
+			if l.width() == f.Width {
+				rows++
+			}
 		}
+		return rows >= fewestRows && rows*10 >= at*9
 	}
-	if rows < fewestRows || rows*10 < at*9 {
-		return Tail{}
+	to := offset + int64(len(end))
+	if at := c.secondTable(lines, f.Columns, f.Known); behindTable(at) {
+		return Tail{From: lines[at].from, To: to, Rule: SecondTable}
 	}
-	return Tail{From: lines[at].from, To: offset + int64(len(end)), Rule: Footer}
+	if at := c.footer(lines, 0); behindTable(at) {
+		return Tail{From: lines[at].from, To: to, Rule: Footer}
+	}
+	return Tail{}
 }
 
 // mostRemarks is how many remarks may stand behind a table.
