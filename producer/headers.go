@@ -64,6 +64,7 @@ func (c *claim) goOn(before *claim, header int) {
 		return
 	}
 	c.Columns = before.Known[header-1]
+	c.Dialect.Headers = max(c.Dialect.Headers, 2) // it may have as many records
 	c.Width = len(c.Columns)
 	c.Known = slices.DeleteFunc(slices.Clone(before.Known), func(names []string) bool { return slices.Equal(names, c.Columns) })
 	if len(before.Columns) > 1 {

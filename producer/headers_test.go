@@ -102,6 +102,76 @@ func TestHeadersOfTheFeed(t *testing.T) {
 	}
 }
 
+// So do files whose headers have several records.
+func TestHeadersOfSeveralRecords(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	b := newBench(t, 1)
+	parts := []string{"t,v\ns,m/s\n", "\"t\",,w\n,v,\ns,m/s,%\n", "t,w\n"}
+	columns := []string{"t s,v m/s", "t s,v m/s,w %", "t,w"}
+	rows := func(part, n int) string {
+		return strings.Repeat(fmt.Sprintf("%d", n)+strings.Repeat(",5", part%2+1)+"\n", 3)
+	}
+	for i, header := range parts {
+		b.write(fmt.Sprintf("%d.csv", i), header+rows(i, i)+rows(i, i)+rows(i, i))
+	}
+	b.send(b.config())
+	for i := range parts {
+		if s := b.one(fmt.Sprintf("%d.csv", i)); s.Columns != columns[i] || len(s.Rows) != 9 {
+			t.Fatalf("%d rows under %q", len(s.Rows), s.Columns)
+		}
+	}
+	for name, order := range map[string][]int{"all.csv": {0, 0, 1, 2, 1, 0}, "single.csv": {2, 0, 1, 1, 2}} {
+		var text strings.Builder
+		var want []string
+		for n, part := range order {
+			text.WriteString(parts[part] + rows(part, n))
+			for _, row := range strings.Split(strings.TrimSuffix(rows(part, n), "\n"), "\n") {
+				want = append(want, columns[part]+" | "+row)
+			}
+		}
+		b.write(name, text.String()+"t,v\nu,v\n")
+		for run := 0; ; run++ {
+			if run > 100 {
+				t.Fatal("it does not come to its end")
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			left := random.IntN(3) + 1
+			c := b.config(b.source(name)...)
+			c.BatchRows = 1 + random.IntN(3)
+			c.Events.Sent = func(producer.SentInfo) {
+				if left--; left == 0 {
+					cancel()
+				}
+			}
+			_, err := (&producer.Producer{Config: c}).Run(ctx)
+			cancel()
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			for _, s := range b.of(name) {
+				if n := len(b.progress(s.ID)); s.Status == "" && random.IntN(2) == 0 {
+					b.crash(s.ID, random.IntN(n+1))
+				}
+			}
+		}
+		// It goes on under the header that was in force, and knows that again.
+		last := order[len(order)-1]
+		b.add(name, "8"+strings.Repeat(",9", last%2+1)+"\n"+parts[last]+rows(last, 9))
+		b.send(b.config(b.source(name)...))
+		want = append(want, columns[last]+" | t,v", columns[last]+" | u,v", columns[last]+" | 8"+strings.Repeat(",9", last%2+1))
+		for _, row := range strings.Split(strings.TrimSuffix(rows(last, 9), "\n"), "\n") {
+			want = append(want, columns[last]+" | "+row)
+		}
+		if diff := cmp.Diff(want, b.rowsUnder(name)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	b.wantWarnings()
+}
+
 // A file that is appended to goes on under the header that was in force, and
 // knows all that it knew.
 func TestHeadersOfTheFeedGoOn(t *testing.T) {

@@ -53,7 +53,7 @@ func (s *Splitter) room() {
 	}
 	to := s.buf[:0]
 	if unread := len(s.buf) - s.pos; unread > size/2 || size == 0 {
-		size = max(s.size, min(2*size, s.max+s.size/4))
+		size = max(s.size, min(2*size, s.most+s.size/4))
 		if size > cap(s.buf) {
 			to = make([]byte, 0, size)
 		}

@@ -28,6 +28,7 @@ var dialects = []csv.Dialect{
 	{Delimiter: ";", Quote: '"', LineEnd: csv.LF},
 	{Delimiter: "||", Quote: '"', LineEnd: csv.CRLF, Padded: true},
 	{Delimiter: ",", Quote: '"', LineEnd: csv.LF, Trailing: true},
+	{Delimiter: ",", Quote: '"', Headers: 2},
 }
 
 func FuzzSplitter(f *testing.F) {
@@ -48,6 +49,7 @@ func FuzzSplitter(f *testing.F) {
 			if maxRecord%3 == 0 {
 				o.Known = [][]string{{"b", "a", ""}, {"x", "a\"b"}, {"c", "d"}}
 				o.Header = int(cut) % 4
+				o.Joined = cut%3 > 0
 			}
 			if maxRecord%5 == 0 {
 				o.Tail = csv.Tail{From: int64(cut), To: int64(cut) * 2, Rule: csv.Footer}
@@ -60,7 +62,7 @@ func FuzzSplitter(f *testing.F) {
 // TestSplitterIsTheReference holds the splitter against a plain one on texts
 // made of what matters.
 func TestSplitterIsTheReference(t *testing.T) {
-	parts := []string{`"`, `"`, `""`, "'", `\`, ",", ",", ";", "|", "||", "\t", ", ", "\n", "\n", "\r\n", "\r", "a", "bc", "é", "\xff", "#", "NA", `\N`, " ", "\n  \n", "\t"}
+	parts := []string{`"`, `"`, `""`, "'", `\`, ",", ",", ";", "|", "||", "\t", ", ", "\n", "\n", "\r\n", "\r", "a", "bc", "é", "\xff", "#", "NA", `\N`, " ", "\n  \n", "\t", "\na,a\n,bc\n", "\nbc,\n", "\nbc,a\n"}
 	rapid.Check(t, func(t *rapid.T) {
 		text := ""
 		if rapid.IntRange(0, 9).Draw(t, "bom") == 0 {
@@ -76,6 +78,10 @@ func TestSplitterIsTheReference(t *testing.T) {
 		if rapid.IntRange(0, 2).Draw(t, "known") == 0 {
 			o.Known = [][]string{{"a", "a"}, {"", "a", "bc"}, {"bc", "a"}, {"a\"", "a"}}
 			o.Header = rapid.IntRange(0, 4).Draw(t, "header")
+		}
+		if rapid.IntRange(0, 2).Draw(t, "joined") == 0 { // headers of several records
+			o.Joined, o.Columns = true, []string{"a", "a bc"}
+			o.Known = append(o.Known, []string{"bc bc", "a"}, []string{"", "a", "a a a"})
 		}
 		if rapid.IntRange(0, 5).Draw(t, "tail") == 0 {
 			o.Tail = csv.Tail{From: rapid.Int64Range(3, 40).Draw(t, "from"), To: rapid.Int64Range(3, 90).Draw(t, "to"), Rule: csv.SecondTable}

@@ -36,8 +36,8 @@ func (c *candidate) headerOf(lines []line, start int, fixed Overrides) header {
 		h.why = "its first line could not be read"
 		return h
 	}
-	if isOf(fixed.Known, lines[start].cells) && fixed.Headers == nil {
-		h.rows, h.names, h.why = 1, joined(lines[start:start+1]), "it is a header of the feed"
+	if n := recordsOf(fixed.Known, lines[start:]); n > 0 && fixed.Headers == nil {
+		h.rows, h.names, h.why = n, joined(lines[start:start+n]), "it is a header of the feed"
 		return h
 	}
 	if start > 0 && fixed.Skip == nil {
@@ -158,11 +158,33 @@ func (l *line) isRule() bool {
 	return true
 }
 
+func sameCells(a, b line) bool {
+	return slices.EqualFunc(a.cells, b.cells, func(a, b Cell) bool { return bytes.Equal(a.Text, b.Text) })
+}
+
+// withoutAgain are the lines without those that are the first of others again, and the
+// next of those behind it: headers amid the rows of files that were put together.
+func withoutAgain(lines, first []line) (out []line) {
+	again := 0
+	for _, l := range lines {
+		switch {
+		case len(first) > 0 && sameCells(l, first[0]):
+			again = 1
+		case again > 0 && again < len(first) && sameCells(l, first[again]):
+			again++
+		default:
+			again = 0
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
 // headerRows is how many records from start on are the header, if there is one:
 // further ones are the same again, or have names in the columns of values.
 func (c *candidate) headerRows(lines []line, start int) int {
 	most := min(maxHeaders, (len(lines)-start)/2)
-	typed := typedColumns(lines[start+most:], c.width)
+	typed := typedColumns(withoutAgain(lines[start+most:], lines[start:start+most]), c.width)
 	columns := 0
 	for _, t := range typed {
 		if t == classNumber || t == classDate {
@@ -175,7 +197,7 @@ func (c *candidate) headerRows(lines []line, start int) int {
 		if l.width() != c.width || l.gap {
 			break
 		}
-		if rows == n && columns > 0 && slices.EqualFunc(l.cells, lines[start].cells, func(a, b Cell) bool { return bytes.Equal(a.Text, b.Text) }) {
+		if rows == n && columns > 0 && sameCells(l, lines[start]) {
 			rows = n + 1
 			continue
 		}
@@ -337,9 +359,7 @@ func (c *candidate) names(first []Cell, body []line) (yes bool, why string, evid
 		return false, "there is no other record, and its cells do not look like names", nil
 	}
 	// The header again, in a file that was put together of several, is no row.
-	body = slices.DeleteFunc(slices.Clone(body), func(l line) bool {
-		return slices.EqualFunc(l.cells, first, func(a, b Cell) bool { return bytes.Equal(a.Text, b.Text) })
-	})
+	body = slices.DeleteFunc(slices.Clone(body), func(l line) bool { return sameCells(l, line{cells: first}) })
 	if len(body) == 0 {
 		return like && !numbers && twice == 0, "there is no other record than it", nil
 	}

@@ -427,6 +427,11 @@ func (f reference) split() []result {
 			gap = true
 			continue
 		}
+		if i, end, lines := f.joined(p, headers); i >= 0 && !outside {
+			p, line = end, line+lines
+			gap, header = true, i
+			continue
+		}
 		r, end := f.row(p, outside)
 		r.From, r.Line, r.Gap, r.Header = int64(p), line, gap, header
 		gap = r.Rule != ""
@@ -456,6 +461,67 @@ func (f reference) split() []result {
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// joined finds the header whose several records begin at p, and the place and lines behind
+// them.
+func (f reference) joined(p int, headers [][]string) (header, end int, lines int64) {
+	f.o.Width = 0
+	var names []string
+	for n := 1; n <= 5 && f.o.Joined && p < len(f.text); n++ {
+		_, blank := f.blank(p)
+		if n > 1 && (blank || f.lineEndAt(p) > 0 || f.d.Comment != 0 && f.text[p] == f.d.Comment) {
+			break
+		}
+		r, end := f.row(p, false)
+		if r.Rule != "" || len(r.Cells) < 2 {
+			break
+		}
+		more := f.lineEndAt(end)
+		lines += int64(r.Breaks)
+		if more > 0 {
+			lines++
+		}
+		p = end + more
+		dashes := len(r.Cells) > 1
+		var texts []string
+		for _, c := range r.Cells {
+			_, text, _ := strings.Cut(c, ":")
+			texts = append(texts, text)
+			text = strings.Trim(text, " ")
+			dashes = dashes && text != "" && strings.Trim(text, "-=+") == ""
+		}
+		for i, text := range texts {
+			if n > 1 && dashes {
+				break
+			}
+			if i == len(names) {
+				names = append(names, "")
+			}
+			if names[i] != "" && text != "" {
+				text = " " + text
+			}
+			names[i] += text
+		}
+		for i, of := range headers {
+			if len(of) < 2 || i == 0 && f.d.Headers < 2 || n < 2 {
+				continue
+			}
+			for _, of := range [][]string{of, of[1:]} {
+				if len(of) < len(headers[i]) && headers[i][0] != "" {
+					continue
+				}
+				same := len(names) >= len(of)
+				for j, name := range names {
+					same = same && (j < len(of) && name == of[j] || j >= len(headers[i]) && name == "")
+				}
+				if same {
+					return i, p, lines
+				}
+			}
+		}
+	}
+	return -1, 0, 0
 }
 
 // row reads the row or reject at p, and gives the index of its line end.

@@ -21,6 +21,9 @@ type Options struct {
 	// cells as one of them is no row: it is the header of those behind it, up to
 	// the next, and says how wide they are.
 	Known [][]string
+	// Joined says that a header may be two to five records whose names are joined with
+	// spaces: a known one, and Columns where the dialect has several Headers.
+	Joined bool
 	// Header says which is in force where the reader begins: 0 is Columns, n is
 	// Known[n-1].
 	Header int

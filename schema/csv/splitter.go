@@ -26,6 +26,7 @@ type Splitter struct {
 	sampling bool // no row is parted by another delimiter, which would speak for a wrong one
 	verbose  bool // records are not RFC 4180 as they stand, whatever they hold
 	max      int
+	most     int // bytes that have to be seen at once
 	width    int
 	hold     bool
 	heads    heads
@@ -115,6 +116,9 @@ func newSplitter(d Dialect, o Options) *Splitter {
 	s.heads = newHeads(s.d, o)
 	s.row.Header = s.heads.present
 	s.width = s.heads.width()
+	if s.most = s.max; s.heads.joined {
+		s.most = max(s.max, headBytes)
+	}
 	return s
 }
 
@@ -202,6 +206,16 @@ func (s *Splitter) Next() (*Row, error) {
 			if !s.heads.any {
 				return s.record()
 			}
+			if s.heads.joined && s.heads.mayBeJoined(s.buf[s.pos:], &s.d) {
+				switch i, next, line, known := s.joinedHeader(); {
+				case !known:
+					return nil, s.stop()
+				case i >= 0:
+					s.pos, s.line = next, line
+					s.passed(i)
+					continue
+				}
+			}
 			offset, line, header := s.lastTo, s.lastLine, s.row.Header
 			row, err := s.record()
 			if err != nil {
@@ -211,12 +225,18 @@ func (s *Splitter) Next() (*Row, error) {
 			if i < 0 {
 				return row, nil
 			}
-			s.heads.present = i
-			s.width = s.heads.width()
-			s.headers++
-			s.gap, s.lastTo, s.lastLine, row.Header = true, offset, line, header
+			s.passed(i)
+			s.lastTo, s.lastLine, row.Header = offset, line, header
 		}
 	}
+}
+
+// passed puts a header in force that was passed over.
+func (s *Splitter) passed(header int) {
+	s.heads.present = header
+	s.width = s.heads.width()
+	s.headers++
+	s.gap = true
 }
 
 // record reads the record at pos.

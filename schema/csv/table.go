@@ -100,8 +100,16 @@ func (c *candidate) partOfFeed(lines []line, fixed Overrides) (part []line, star
 	if fixed.Skip != nil || fixed.Headers != nil || fixed.Header != nil {
 		return nil, 0, false
 	}
-	known := func(l line) bool { return isOf(fixed.Known, l.cells) }
-	at := slices.IndexFunc(lines, known)
+	// next is where a header of the feed begins, from a line on; -1 where none does.
+	next := func(from int) int {
+		for i := from; len(fixed.Known) > 0 && i < len(lines); i++ {
+			if recordsOf(fixed.Known, lines[i:]) > 0 {
+				return i
+			}
+		}
+		return -1
+	}
+	at := next(0)
 	if at < 0 {
 		return nil, 0, false
 	}
@@ -117,8 +125,8 @@ func (c *candidate) partOfFeed(lines []line, fixed Overrides) (part []line, star
 		}
 	}
 	c.width = lines[at].width()
-	if next := slices.IndexFunc(lines[at+1:], known); next >= 0 {
-		lines = lines[:at+1+next]
+	if behind := next(at + recordsOf(fixed.Known, lines[at:])); behind >= 0 {
+		lines = lines[:behind]
 	}
 	return lines, at, true
 }
@@ -171,6 +179,15 @@ func (c *candidate) cellsAt(l line) []Cell {
 	return s.sampled(row, true).cells
 }
 
+// withCells are lines with their cells, also where they were not kept.
+func (c *candidate) withCells(lines []line) []line {
+	lines = slices.Clone(lines)
+	for i := range lines {
+		lines[i].cells = c.cellsAt(lines[i])
+	}
+	return lines
+}
+
 // secondTable finds the line at which another table begins, -1 where there is
 // none. It has another width than the first, whose names, if it has some, are own; no
 // row behind it has the width of the first, and it begins with names. One that begins
@@ -199,7 +216,7 @@ func (c *candidate) secondTable(lines []line, own []string, known [][]string) in
 		if n := above[usual]; n < 5 && n*4 < len(lines)-at || n < 3 {
 			continue
 		}
-		if !lines[at].gap && lines[at-1].width() != 1 && !c.newNames(lines, at, own) || isOf(known, c.cellsAt(lines[at])) {
+		if !lines[at].gap && lines[at-1].width() != 1 && !c.newNames(lines, at, own) || recordsOf(known, c.withCells(lines[at:min(len(lines), at+maxHeaders)])) > 0 {
 			continue
 		}
 		// Titles above it are of the second table, too.
@@ -221,10 +238,7 @@ func (c *candidate) newNames(lines []line, at int, own []string) bool {
 			again++
 		}
 	}
-	below := slices.Clone(lines[at+1 : min(len(lines), at+51)])
-	for i := range below {
-		below[i].cells = c.cellsAt(below[i])
-	}
+	below := c.withCells(lines[at+1 : min(len(lines), at+51)])
 	other := *c
 	other.width = len(first)
 	yes, _, evidence := other.names(first, below)

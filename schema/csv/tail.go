@@ -1,9 +1,6 @@
 package csv
 
-import (
-	"bytes"
-	"slices"
-)
+import "bytes"
 
 // Tail is a range of bytes behind a table that holds no rows of it, counted as
 // Row.From is. The zero Tail is none. It has an end, so that rows which are
@@ -140,10 +137,7 @@ func (c *candidate) remarksOfCells(lines []line, body int) int {
 	if at <= body || len(lines)-at > mostTitles || at-body < len(lines)-at {
 		return -1
 	}
-	above := slices.Clone(lines[max(body, at-mostRemarks):at])
-	for i := range above {
-		above[i].cells = c.cellsAt(above[i])
-	}
+	above := c.withCells(lines[max(body, at-mostRemarks):at])
 	typed := typedColumns(above, c.width)
 	texts := 0
 	for _, l := range lines[at:] {
