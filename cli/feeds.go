@@ -193,7 +193,7 @@ func (f *feed) consumer() *consumer.Consumer {
 	contract, _ := f.Schema.contract() // which was checked for the recipe
 	messages, _ := f.Messages.messages()
 	c := &consumer.Consumer{
-		Contract: contract, Messages: messages, Transform: f.Transform, Current: f.lookups(), Secret: maskKey,
+		Contract: contract, Messages: messages, CSV: f.CSV.overrides(), Transform: f.Transform, Current: f.lookups(), Secret: maskKey,
 		Client: f.conn.client, Topic: f.topic, Table: f.table, FlushBytes: int(f.Flush.Size), FlushEvery: f.Flush.Every, Budget: f.budget, Meta: f.Meta,
 		OnDataLoss: f.dataLoss(), AdoptNewLog: f.conn.embedded != nil,
 		Events: f.metrics.consumer(f.Table, f.events()), Log: f.logger(),

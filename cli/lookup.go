@@ -125,7 +125,7 @@ const restTime = time.Second
 // lookups are the files of the feed's steps; nil where there are none.
 func (f *feed) lookups() func() consumer.Steps {
 	l := &lookups{
-		recipe: func(steps transform.Spec) ([]byte, error) { return f.Sink.recipe(f.topic.Name, steps) },
+		recipe: func(steps transform.Spec) ([]byte, error) { return f.recipe(f.topic.Name, steps) },
 		say:    f.progress.say, now: time.Now, steps: consumer.Steps{Transform: f.Transform},
 	}
 	for i, step := range f.Transform {

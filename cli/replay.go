@@ -21,6 +21,7 @@ type rejectsReplayCommand struct {
 	Kafka    `embed:""`
 	Messages Messages `embed:"" prefix:"messages-"`
 	Schema   Contract `embed:""`
+	CSV
 	Catalog
 	Memory `embed:""`
 	Output
@@ -81,12 +82,13 @@ func (c *rejectsReplayCommand) settings(g *Globals) (s Settings, fromFile bool, 
 	command := struct {
 		Lake
 		Kafka
+		CSV
 		Sink Sink
 		Catalog
 		Memory
-	}{c.Lake, c.Kafka, Sink{Schema: c.Schema, Messages: c.Messages}, c.Catalog, c.Memory}
+	}{c.Lake, c.Kafka, c.CSV, Sink{Schema: c.Schema, Messages: c.Messages}, c.Catalog, c.Memory}
 	moved := given{}
-	for was, is := range map[any]any{&c.Lake: &command.Lake, &c.Kafka: &command.Kafka, &c.Schema: &command.Sink.Schema, &c.Messages: &command.Sink.Messages, &c.Catalog: &command.Catalog, &c.Memory: &command.Memory} {
+	for was, is := range map[any]any{&c.Lake: &command.Lake, &c.Kafka: &command.Kafka, &c.CSV: &command.CSV, &c.Schema: &command.Sink.Schema, &c.Messages: &command.Sink.Messages, &c.Catalog: &command.Catalog, &c.Memory: &command.Memory} {
 		moved.move(g.given, was, is)
 	}
 	s.fill(&command, moved, doc, from...)

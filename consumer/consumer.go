@@ -18,6 +18,7 @@ import (
 	"lakefeed/broker"
 	"lakefeed/consumer/transform"
 	"lakefeed/schema"
+	"lakefeed/schema/csv"
 	"lakefeed/sink"
 )
 
@@ -72,6 +73,9 @@ type Consumer struct {
 	// Messages says what the values of messages are whose key is not ours; nil puts
 	// these into quarantine. It is in the table's configuration too.
 	Messages *Messages
+	// CSV is what is said of the form of the sources: a reject that is a row by it is
+	// taken as one. It is in the table's configuration too.
+	CSV csv.Overrides
 	// Transform are the steps that make records of rows, with the keys of masks; none
 	// for records that have the feed's columns. They are in the table's configuration
 	// too.
@@ -112,7 +116,7 @@ func (c *Consumer) Validate() error {
 	if c.recipe = recipe; err != nil {
 		errs = append(errs, err)
 	} else {
-		recipe.messages = c.Messages
+		recipe.messages, recipe.csv = c.Messages, c.CSV
 	}
 	if err := c.Messages.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("consumer: %w", err))

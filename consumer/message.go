@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"lakefeed/broker"
 	"lakefeed/schema"
+	"lakefeed/schema/csv"
 	"lakefeed/schema/wire"
 	"lakefeed/sink"
 )
@@ -55,20 +57,62 @@ func (w *worker) accept(ctx context.Context, m *broker.Message, stream schema.St
 			return err
 		}
 	}
-	if rule := header(m, wire.Reject); rule != nil {
-		w.reject(m, stream, number, string(rule))
+	rule := header(m, wire.Reject)
+	if rule == nil {
+		return w.row(m, m.Value, stream, number)
+	}
+	value, why := w.resplit(m, string(rule))
+	if value == nil {
+		w.reject(m, stream, number, string(rule), why)
 		return nil
 	}
-	return w.row(m, stream, number)
+	err := w.row(m, value, stream, number)
+	w.origin.line = 0 // as behind every reject
+	return err
 }
 
-// row types a row and adds it, or puts it into quarantine.
-func (w *worker) row(m *broker.Message, stream schema.StreamID, number int64) error {
-	w.batch.bytes += len(m.Value)
-	cells, err := w.splitter.Split(m.Value)
+// resplit makes a row of a reject, where the configuration says something of its
+// source's form by which it is one; nil where not, and why.
+func (w *worker) resplit(m *broker.Message, rule string) (value []byte, why string) {
+	form := w.batch.recipe.csv
+	if form.IsZero() && !w.again {
+		return nil, ""
+	}
+	r := csv.Reject{Rule: rule, Raw: m.Value}
+	if text := header(m, wire.Dialect); text == nil {
+		return nil, "how it was split was not sent with it, so that it cannot be split again: send the source again under another name (--source-name URI)"
+	} else if err := json.Unmarshal(text, &r.Dialect); err != nil {
+		return nil, err.Error()
+	}
+	if !form.Mends(rule, r.Dialect) {
+		if w.again {
+			why = csv.Remedy(rule)
+		}
+		return nil, why
+	}
+	if from, to, err := wire.ParseRange(header(m, wire.Bytes)); err == nil {
+		r.Whole = to-from-int64(len(m.Value)) <= int64(len("\r\n"))
+	}
+	if w.origin.named {
+		if names, err := wire.ParseNames(w.origin.header); err == nil {
+			r.Width = len(names)
+		}
+	}
+	value, err := form.Resplit([]byte{}, r)
+	if err != nil {
+		return nil, "csv: of the configuration makes no row of it, as " + err.Error() + ": send the source again under another name (--source-name URI)"
+	}
+	return value, ""
+}
+
+// row types a row and adds it, or puts it into quarantine. value is the message's, or
+// what a reject is as a record.
+func (w *worker) row(m *broker.Message, value []byte, stream schema.StreamID, number int64) error {
+	w.batch.bytes += len(value)
+	cells, err := w.splitter.Split(value)
 	if err != nil {
 		w.quarantine(m, stream, number, "parse", "not_csv", "the message's value is "+err.Error())
-		w.origin.pass(m.Value, true)
+		w.origin.pass(value, true)
 		return nil
 	}
 	quoted := slices.ContainsFunc(cells, func(c wire.Cell) bool { return c.Quoted })
@@ -78,7 +122,7 @@ func (w *worker) row(m *broker.Message, stream schema.StreamID, number int64) er
 		}
 	}
 	err = w.typed(m, stream, number, w.origin.layout, cells, w.at)
-	w.origin.pass(m.Value, quoted)
+	w.origin.pass(value, quoted)
 	return err
 }
 
@@ -230,10 +274,15 @@ func (w *worker) end(m *broker.Message, stream schema.StreamID, count int64) err
 	return nil
 }
 
-// reject puts bytes that could not be split into a row into quarantine.
-func (w *worker) reject(m *broker.Message, stream schema.StreamID, number int64, rule string) {
+// reject puts bytes that could not be split into a row into quarantine. why is what
+// there is to say besides the rule.
+func (w *worker) reject(m *broker.Message, stream schema.StreamID, number int64, rule, why string) {
 	w.batch.bytes += len(m.Value)
-	w.quarantine(m, stream, number, "split", rule, string(header(m, wire.Message)))
+	message := string(header(m, wire.Message))
+	if why != "" {
+		message += "; " + why
+	}
+	w.quarantine(m, stream, number, "split", rule, message)
 	q := &w.batch.quarantine[len(w.batch.quarantine)-1]
 	if at := header(m, wire.At); at != nil {
 		if _, line, err := wire.ParseAt(at); err == nil {

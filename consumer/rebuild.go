@@ -9,6 +9,7 @@ import (
 	"lakefeed/broker"
 	"lakefeed/consumer/transform"
 	"lakefeed/schema"
+	"lakefeed/schema/csv"
 	"lakefeed/schema/fault"
 	"lakefeed/sink"
 )
@@ -164,6 +165,7 @@ func (c *Consumer) configure(text []byte) error {
 		Schema    *schema.Contract `json:"schema"`
 		Transform transform.Spec   `json:"transform"`
 		Messages  *Messages        `json:"messages"`
+		CSV       csv.Overrides    `json:"csv"`
 	}
 	if err := json.Unmarshal(text, &config); err != nil {
 		return fmt.Errorf("read the configuration of generation %d of table %s: %w", c.Table.Generation(), c.Table.Name(), err)
@@ -171,7 +173,7 @@ func (c *Consumer) configure(text []byte) error {
 	if err := c.unlock(config.Transform); err != nil {
 		return fmt.Errorf("read the configuration of generation %d of table %s: %w", c.Table.Generation(), c.Table.Name(), err)
 	}
-	c.Contract, c.Transform, c.Messages, c.Current = config.Schema, config.Transform, config.Messages, nil
+	c.Contract, c.Transform, c.Messages, c.CSV, c.Current = config.Schema, config.Transform, config.Messages, config.CSV, nil
 	return nil
 }
 

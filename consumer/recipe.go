@@ -7,6 +7,7 @@ import (
 
 	"lakefeed/consumer/transform"
 	"lakefeed/schema"
+	"lakefeed/schema/csv"
 	"lakefeed/sink"
 )
 
@@ -15,9 +16,10 @@ type recipe struct {
 	contract *schema.Contract // as the steps declare it
 	steps    transform.Spec
 	messages *Messages // of other makes
-	masks    bool      // some column is masked: rows are not shown whole
-	revision int       // of the steps
-	config   []byte    // text of the configuration; nil for the table's
+	csv      csv.Overrides
+	masks    bool   // some column is masked: rows are not shown whole
+	revision int    // of the steps
+	config   []byte // text of the configuration; nil for the table's
 	programs map[*schema.Schema]*transform.Program
 }
 
@@ -60,7 +62,7 @@ func (w *worker) refresh() error {
 	if err != nil {
 		return err
 	}
-	r.messages, r.revision, r.config = w.recipe.messages, now.Revision, now.Config
+	r.messages, r.csv, r.revision, r.config = w.recipe.messages, w.recipe.csv, now.Revision, now.Config
 	w.recipe, w.batch.recipe = r, r
 	return nil
 }
@@ -127,7 +129,7 @@ func Evolve(contract *schema.Contract, steps transform.Spec, seen func(*schema.C
 const mostRecipes = 8
 
 // recipeOf is what a record was made by, from the configuration that it refers to: one
-// JSON object with the contract as "schema" and the steps as "transform".
+// JSON object with the contract as "schema", the steps as "transform", and so on.
 func (w *worker) recipeOf(ctx context.Context, rows *sink.Record) (*recipe, error) {
 	if r, ok := w.recipes[rows.Config]; ok {
 		return r, nil
@@ -140,6 +142,7 @@ func (w *worker) recipeOf(ctx context.Context, rows *sink.Record) (*recipe, erro
 		Schema    *schema.Contract `json:"schema"`
 		Transform transform.Spec   `json:"transform"`
 		Messages  *Messages        `json:"messages"`
+		CSV       csv.Overrides    `json:"csv"`
 	}
 	wrong := func(err error) error {
 		return fmt.Errorf("read configuration %s of record %d: %w", rows.Config, rows.Seq, err)
@@ -154,7 +157,7 @@ func (w *worker) recipeOf(ctx context.Context, rows *sink.Record) (*recipe, erro
 	if err != nil {
 		return nil, wrong(err)
 	}
-	r.messages = config.Messages
+	r.messages, r.csv = config.Messages, config.CSV
 	if w.recipes == nil || len(w.recipes) == mostRecipes {
 		w.recipes = map[string]*recipe{}
 	}

@@ -227,6 +227,8 @@ func (w *worker) withKept(ctx context.Context, draft *sink.Draft, kept []sink.Qu
 // takeAgain reads the messages of quarantined rows and takes them into the batch. taken
 // are their offsets; gone are the rows whose message is not in the topic any more.
 func (w *worker) takeAgain(ctx context.Context, rows []sink.QuarantineRow) (taken []int64, gone []sink.QuarantineRow, err error) {
+	w.again = true
+	defer func() { w.again = false }()
 	slices.SortStableFunc(rows, func(a, b sink.QuarantineRow) int { return int(min(1, max(-1, a.Offset-b.Offset))) })
 	err = w.readAt(ctx, rows, func(q *sink.QuarantineRow, m *broker.Message) error {
 		if m == nil || !isRow(q, m) {

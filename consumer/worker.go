@@ -60,6 +60,7 @@ type worker struct {
 		offset int64
 		err    error // of the contract, found when the batch was first taken
 	}
+	again   bool // rows are taken out of the quarantine
 	outside bool // the position was outside of the log, and the chain was opened again
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -382,7 +383,8 @@ func (s *sender) add(row *csv.Row) {
 	}
 	if row.Rule != "" {
 		s.headers = append(s.headers, broker.Header{Key: wire.Reject, Value: []byte(row.Rule)},
-			broker.Header{Key: wire.Message, Value: []byte(row.Message)}, broker.Header{Key: wire.Bytes, Value: wire.AppendRange(nil, row.From, row.To)})
+			broker.Header{Key: wire.Message, Value: []byte(row.Message)}, broker.Header{Key: wire.Bytes, Value: wire.AppendRange(nil, row.From, row.To)},
+			broker.Header{Key: wire.Dialect, Value: s.dialect()})
 		s.rejects++
 		s.p.Events.rejected(Rejected{URI: s.object.URI, Line: row.Line, From: row.From, To: row.To, Rule: row.Rule, Message: row.Message})
 	}
@@ -392,6 +394,15 @@ func (s *sender) add(row *csv.Row) {
 	}
 	s.batch.Append(s.key, notNil(s.value), s.headers, s.read)
 	s.row++
+}
+
+// dialect is what the object is split with, as JSON.
+func (s *sender) dialect() []byte {
+	text, err := json.Marshal(s.claim.Dialect)
+	if err != nil {
+		panic(err) // it has strings, numbers and booleans
+	}
+	return text
 }
 
 // notNil keeps an empty value from being a null one.

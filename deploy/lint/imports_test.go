@@ -26,7 +26,7 @@ var arrows = map[string][]string{
 	"cli/...":            {"cli/...", "producer/...", "consumer/...", "broker/...", "sink/...", "schema/..."},
 	"producer/...":       {"producer", "broker", "schema/wire", "schema/csv", "schema/fault", "schema"},
 	"producer/s3source":  {"producer", "schema/fault", "schema", "sink/awsclient"},
-	"consumer":           {"broker", "schema", "schema/wire", "schema/fault", "consumer/transform", "sink"},
+	"consumer":           {"broker", "schema", "schema/csv", "schema/wire", "schema/fault", "consumer/transform", "sink"},
 	"consumer/transform": {"schema"},
 	"sink":               {"schema", "schema/fault"},
 	"sink/...":           {"sink", "schema"}, // an edge, or the conformance suites

@@ -21,6 +21,7 @@ const (
 	Reject  = "lakefeed.reject"  // on a reject: the rule that the bytes broke
 	Message = "lakefeed.message" // on a reject: the rule in words
 	Bytes   = "lakefeed.bytes"   // on a reject: its byte range, "1024-1090"
+	Dialect = "lakefeed.dialect" // on a reject: the csv.Dialect that it was split with, as JSON
 	Count   = "lakefeed.count"   // on an end: rows of the stream, rejects included
 	Status  = "lakefeed.status"  // on an end: complete, changed or abandoned
 	Hash    = "lakefeed.hash"    // on an end: the Sum128 of its rows' hashes, see RowHash
