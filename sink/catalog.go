@@ -32,6 +32,9 @@ type Catalog interface {
 	// ErrNotExist if one of them is gone. Of t the name, the location and the
 	// partition columns matter, here and above.
 	UpdatePartitions(ctx context.Context, t CatalogTable, partitions []CatalogPartition) error
+	// DeletePartitions removes partitions with these values; those that are not there
+	// are no error.
+	DeletePartitions(ctx context.Context, t CatalogTable, partitions []CatalogPartition) error
 	// String names the catalog, for messages.
 	String() string
 }

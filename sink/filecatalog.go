@@ -269,6 +269,18 @@ func (c *FileCatalog) UpdatePartitions(ctx context.Context, t CatalogTable, part
 	})
 }
 
+// DeletePartitions removes partitions of a table's entry.
+func (c *FileCatalog) DeletePartitions(ctx context.Context, t CatalogTable, partitions []CatalogPartition) error {
+	return c.change(ctx, "delete partitions from catalog", t.Name, func(file *catalogFile) error {
+		for _, p := range partitions {
+			if i, found := file.find(p.Values); found {
+				file.Partitions = slices.Delete(file.Partitions, i, i+1)
+			}
+		}
+		return nil
+	})
+}
+
 // find is the place of the partition with these values, by which they are sorted.
 func (f *catalogFile) find(values []string) (int, bool) {
 	return slices.BinarySearchFunc(f.Partitions, values, func(p CatalogPartition, v []string) int { return slices.Compare(p.Values, v) })

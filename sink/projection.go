@@ -126,6 +126,20 @@ func folderValue(v PartitionValue) string {
 	return value
 }
 
+// fits says whether the value is one of a partition column of a type.
+func (v *PartitionValue) fits(typ string) bool {
+	switch {
+	case v.Null || v.Value == "":
+		return true
+	case typ == "bigint":
+		_, err := strconv.ParseInt(v.Value, 10, 64)
+		return err == nil
+	case typ == "date":
+		return isDay(v.Value)
+	}
+	return true
+}
+
 // isDay says whether text is a date that projection can count from: of four
 // digits in the year.
 func isDay(text string) bool {

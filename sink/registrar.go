@@ -43,6 +43,7 @@ type Registrar struct {
 	Events RegistrarEvents
 
 	projector *Projector
+	rested    int64                                  // the swap whose bridge was left alone for a while
 	swap      int64                                  // the generation's, as of the last pass
 	known     map[string]map[string]CatalogPartition // by table and key: what the catalog has
 	changed   chan struct{}
@@ -164,6 +165,13 @@ func (r *Registrar) settle(ctx context.Context) (done Registration, err error) {
 		}
 		clear(r.known)
 		last = err
+		if errors.Is(err, errOnBridge) {
+			if err := r.Table.sleep(ctx, bridgeRest); err != nil {
+				return done, errors.Join(err, last)
+			}
+			r.rested = r.swap
+			continue
+		}
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrExists) && !errors.Is(err, ErrNotExist) {
 			return done, err
 		}
@@ -242,8 +250,9 @@ func (r *Registrar) follow(ctx context.Context) error {
 }
 
 // table brings a table of the catalog up to want, and what belongs to it: after
-// the table, but before it when the table turns to another generation, whose
-// partitions have to be there first. A catalog that can do both in one step does.
+// the table, but before it when the table turns to another generation, or from
+// projected partitions to these, which have to be there first. A catalog that can do
+// both in one step does; with another, readers go over a bridge where there can be one.
 func (r *Registrar) table(ctx context.Context, want CatalogTable, partitions []CatalogPartition, rest func(context.Context, CatalogTable) error, done *Registration) (CatalogTable, error) {
 	if rest == nil {
 		rest = func(context.Context, CatalogTable) error { return nil }
@@ -271,6 +280,7 @@ func (r *Registrar) table(ctx context.Context, want CatalogTable, partitions []C
 		return want, fmt.Errorf("%w: it has schema version %d of generation %d there, and %d of %d in the lake", ErrConflict, have.SchemaVersion, have.Generation, want.SchemaVersion, want.Generation)
 	}
 	flips := have.Swap < joined.Swap
+	partitionsFirst := flips || len(have.Projection) > 0 && len(joined.Projection) == 0
 	if replacer, ok := r.Catalog.(CatalogReplacer); ok && flips && have.Generation != joined.Generation {
 		if err := fault.At(ctx, fault.CatalogWrite); err != nil {
 			return want, err
@@ -282,7 +292,16 @@ func (r *Registrar) table(ctx context.Context, want CatalogTable, partitions []C
 		done.Tables++
 		return joined, nil
 	}
-	if flips {
+	if len(have.Projection) > 0 && partitionsFirst && !flips && r.rested < r.swap {
+		return want, errOnBridge
+	}
+	if flips && have.Generation != joined.Generation {
+		if over := bridge(&joined, partitions); over != nil {
+			joined = *over // the next pass goes on
+			partitionsFirst, rest = false, nil
+		}
+	}
+	if partitionsFirst {
 		if err := rest(ctx, joined); err != nil {
 			return want, err
 		}
@@ -296,7 +315,7 @@ func (r *Registrar) table(ctx context.Context, want CatalogTable, partitions []C
 		}
 		done.Tables++
 	}
-	if flips {
+	if partitionsFirst || rest == nil {
 		return joined, nil
 	}
 	return joined, rest(ctx, joined)
@@ -345,7 +364,8 @@ func (r *Registrar) putPartitions(ctx context.Context, t CatalogTable, want []Ca
 			change = append(change, w)
 		}
 	}
-	change = append(change, r.left(t, want, known)...)
+	turn, drop := r.left(t, want, known)
+	change = append(change, turn...)
 	there := 0
 	if len(add) > 0 {
 		if there, err = r.Catalog.AddPartitions(ctx, t, add); err != nil {
@@ -357,19 +377,28 @@ func (r *Registrar) putPartitions(ctx context.Context, t CatalogTable, want []Ca
 			return err
 		}
 	}
+	if len(drop) > 0 {
+		if err := r.Catalog.DeletePartitions(ctx, t, drop); err != nil {
+			return err
+		}
+	}
 	for _, p := range append(change, add...) {
 		known[p.key()] = p
+	}
+	for _, p := range drop {
+		delete(known, p.key())
 	}
 	if there > 0 { // another registrar added them, who knew more or less of them
 		delete(r.known, t.Name)
 	}
-	done.Partitions += len(add) + len(change)
+	done.Partitions += len(add) + len(change) + len(drop)
 	return nil
 }
 
-// left are the partitions that an earlier generation had and this one has not: they
-// are turned to folders of this one, which are empty.
-func (r *Registrar) left(t CatalogTable, want []CatalogPartition, known map[string]CatalogPartition) (out []CatalogPartition) {
+// left are the partitions that an earlier generation had and this one has not. They
+// are turned to folders of this one, which are empty; those whose values are none of
+// the partition columns' types any more, which a reader could not read, are dropped.
+func (r *Registrar) left(t CatalogTable, want []CatalogPartition, known map[string]CatalogPartition) (turn, drop []CatalogPartition) {
 	wanted := make(map[string]bool, len(want))
 	for i := range want {
 		wanted[want[i].key()] = true
@@ -378,16 +407,21 @@ func (r *Registrar) left(t CatalogTable, want []CatalogPartition, known map[stri
 		if wanted[key] || have.Swap >= r.swap || len(have.Values) != len(t.PartitionBy) {
 			continue
 		}
-		values := make([]PartitionValue, len(have.Values))
+		values, fits := make([]PartitionValue, len(have.Values)), true
 		for i, v := range have.Values {
 			values[i] = PartitionValue{Column: t.PartitionBy[i].Name, Value: v, Null: v == DefaultPartition}
+			fits = fits && values[i].fits(t.PartitionBy[i].Type)
 		}
-		if location := t.Location + "/" + PartitionPath(values); location != have.Location {
+		location := t.Location + "/" + PartitionPath(values)
+		switch {
+		case !fits:
+			drop = append(drop, have)
+		case location != have.Location:
 			have.Location, have.Swap = location, r.swap
-			out = append(out, have)
+			turn = append(turn, have)
 		}
 	}
-	return out
+	return turn, drop
 }
 
 // knownPartitions are the catalog's partitions of a table, by key. They are read

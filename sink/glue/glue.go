@@ -48,6 +48,7 @@ const (
 	maxName     = 255
 	maxLocation = 2056
 	batchSize   = 100 // partitions a call
+	deleteSize  = 25  // of those that are deleted
 )
 
 // patience is how long one request is repeated; a registrar begins again after.
@@ -234,6 +235,26 @@ func (c *Catalog) UpdatePartitions(ctx context.Context, t sink.CatalogTable, par
 		}
 		for _, e := range out.Errors {
 			return c.partitionError("update", t.Name, e.PartitionValueList, e.ErrorDetail)
+		}
+	}
+	return nil
+}
+
+// DeletePartitions removes partitions, in the number that Glue takes at once.
+func (c *Catalog) DeletePartitions(ctx context.Context, t sink.CatalogTable, partitions []sink.CatalogPartition) error {
+	for batch := range slices.Chunk(partitions, deleteSize) {
+		in := &api.BatchDeletePartitionInput{DatabaseName: &c.config.Database, TableName: &t.Name}
+		for i := range batch {
+			in.PartitionsToDelete = append(in.PartitionsToDelete, types.PartitionValueList{Values: batch[i].Values})
+		}
+		out, err := c.client.BatchDeletePartition(ctx, in)
+		if err != nil {
+			return c.explain("delete partitions of", t.Name, err)
+		}
+		for _, e := range out.Errors {
+			if err := c.partitionError("delete", t.Name, e.PartitionValues, e.ErrorDetail); !errors.Is(err, sink.ErrNotExist) {
+				return err
+			}
 		}
 	}
 	return nil

@@ -167,3 +167,16 @@ func (c *Catalog) UpdatePartitions(ctx context.Context, t sink.CatalogTable, par
 		return nil
 	})
 }
+
+// DeletePartitions removes those that are there.
+func (c *Catalog) DeletePartitions(ctx context.Context, t sink.CatalogTable, partitions []sink.CatalogPartition) error {
+	return c.with(ctx, "delete partitions of", t.Name, func(e *entry) error {
+		for _, p := range partitions {
+			if _, ok := e.partitions[key(p)]; ok {
+				delete(e.partitions, key(p))
+				c.write()
+			}
+		}
+		return nil
+	})
+}

@@ -33,6 +33,7 @@ func TestCatalog(t *testing.T, open func(t *testing.T) sink.Catalog) {
 		{"partitions that are there are left as they are", catalogAddTwice},
 		{"many partitions", catalogMany},
 		{"partitions are replaced", catalogUpdatePartitions},
+		{"partitions are deleted", catalogDeletePartitions},
 		{"update of a table keeps its partitions", catalogKeepsPartitions},
 		{"projected partitions", catalogProjection},
 		{"tables are apart", catalogApart},
@@ -110,6 +111,7 @@ func catalogNothing(t *testing.T, c sink.Catalog) {
 	}
 	for name, err := range map[string]error{
 		"Table": getErr, "AddPartitions": addErr, "Partitions": listErr, "UpdateTable": c.UpdateTable(t.Context(), sales),
+		"DeletePartitions": c.DeletePartitions(t.Context(), sales, []sink.CatalogPartition{catalogPartition("de", "2024-01-02")}),
 		"UpdatePartitions": c.UpdatePartitions(t.Context(), sales, []sink.CatalogPartition{catalogPartition("de", "2024-01-02")}),
 	} {
 		if !errors.Is(err, sink.ErrNotExist) {
@@ -265,6 +267,20 @@ func catalogUpdatePartitions(t *testing.T, c sink.Catalog) {
 	wantPartitions(t, c, "sales", de, fr)
 }
 
+// Those that are gone are no error: another registrar was faster.
+func catalogDeletePartitions(t *testing.T, c sink.Catalog) {
+	ok(t, c.CreateTable(t.Context(), catalogSales()))
+	var all []sink.CatalogPartition
+	for day := range 30 {
+		all = append(all, catalogPartition("de", fmt.Sprintf("2024-01-%02d", day+1)))
+	}
+	add(t, c, 0, all...)
+	ok(t, c.DeletePartitions(t.Context(), catalogSales(), all[:28]))
+	wantPartitions(t, c, "sales", all[28:]...)
+	ok(t, c.DeletePartitions(t.Context(), catalogSales(), all[27:29]))
+	wantPartitions(t, c, "sales", all[29])
+}
+
 func catalogKeepsPartitions(t *testing.T, c sink.Catalog) {
 	ok(t, c.CreateTable(t.Context(), catalogSales()))
 	de := catalogPartition("de", "2024-01-02")
@@ -397,4 +413,12 @@ func (h *CatalogHook) UpdatePartitions(ctx context.Context, t sink.CatalogTable,
 		return err
 	}
 	return h.Catalog.UpdatePartitions(ctx, t, p)
+}
+
+// DeletePartitions calls Before.
+func (h *CatalogHook) DeletePartitions(ctx context.Context, t sink.CatalogTable, p []sink.CatalogPartition) error {
+	if err := h.Before("DeletePartitions", t.Name); err != nil {
+		return err
+	}
+	return h.Catalog.DeletePartitions(ctx, t, p)
 }
