@@ -70,6 +70,7 @@ type commands struct {
 	Rebuild      rebuildCommand      `cmd:"" help:"Build a table anew from its topic, with the present configuration, and swap it in while the feed goes on."`
 	Audit        auditCommand        `cmd:"" help:"Prove that a table has each row of its sources once."`
 	Files        filesCommand        `cmd:"" help:"List the files of a state of a table, for other readers."`
+	Raw          rawCommand          `cmd:"" help:"List the copies of the source objects in a table's raw zone, or write one of them out."`
 	Version      kong.VersionFlag    `help:"Print the version."`
 }
 

@@ -47,13 +47,14 @@ type fileSettings struct {
 
 // feedSettings is one entry of feeds.
 type feedSettings struct {
-	Feed   `yaml:",inline"`
-	Source []string `yaml:"source"`
-	Topic  `yaml:",inline"`
-	CSV    CSV `yaml:"csv"`
-	Send   `yaml:",inline"`
-	Sink   `yaml:",inline"`
-	Tests  []feedTest `yaml:"tests"`
+	Feed    `yaml:",inline"`
+	Source  []string `yaml:"source"`
+	Topic   `yaml:",inline"`
+	CSV     CSV `yaml:"csv"`
+	Send    `yaml:",inline"`
+	RawZone `yaml:",inline"`
+	Sink    `yaml:",inline"`
+	Tests   []feedTest `yaml:"tests"`
 }
 
 // read reads the file, or the one of the working folder where none is named and

@@ -15,6 +15,7 @@ type consumeCommand struct {
 	Lake
 	Kafka `embed:""`
 	Topic `embed:""`
+	RawZone
 	Sink
 	Catalog
 	Memory `embed:""`

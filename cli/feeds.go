@@ -14,6 +14,7 @@ import (
 	"lakefeed/consumer"
 	"lakefeed/producer"
 	"lakefeed/sink"
+	"lakefeed/sink/raw"
 )
 
 // job is a run of feeds side by side in one process. One's failure does not stop
@@ -49,6 +50,7 @@ type feed struct {
 	sources   []producer.Source
 	topic     broker.Topic
 	table     *sink.Table
+	raw       *raw.Zone // nil where nothing is copied
 	registrar *sink.Registrar
 	progress  *progress
 	report    *report
@@ -176,15 +178,39 @@ func (f *feed) open(ctx context.Context, find func(context.Context) (broker.Topi
 	if err != nil {
 		return err
 	}
-	f.registrar, err = f.Catalog.registrar(ctx, f.table, f.logger())
-	return err
+	if f.registrar, err = f.Catalog.registrar(ctx, f.table, f.logger()); err != nil {
+		return err
+	}
+	return f.openRaw(ctx)
+}
+
+// openRaw opens the topic's raw zone, if there is to be one. Where there is one
+// already, it is kept complete.
+func (f *feed) openRaw(ctx context.Context) error {
+	if f.store == nil {
+		return nil
+	}
+	zone, err := raw.Open(f.store, f.topic.Name)
+	if err != nil {
+		return err
+	}
+	used := f.Copy
+	if !used {
+		if used, err = zone.Used(ctx); err != nil {
+			return err
+		}
+	}
+	if used {
+		f.raw = zone
+	}
+	return nil
 }
 
 // producer is the producer that the settings ask for.
 func (f *feed) producer(follow bool) *producer.Producer {
 	return &producer.Producer{Config: producer.Config{
 		Client: f.conn.client, Topic: f.topic, Sources: f.sources, Exclusive: f.conn.embedded != nil, Follow: follow, CSV: f.CSV.overrides(),
-		HeadersEvery: f.Every, Events: f.metrics.producer(f.Table, f.progress.producer()), Log: f.logger(),
+		HeadersEvery: f.Every, Raw: f.raw, Events: f.metrics.producer(f.Table, f.progress.producer()), Log: f.logger(),
 	}}
 }
 
@@ -194,7 +220,7 @@ func (f *feed) consumer() *consumer.Consumer {
 	messages, _ := f.Messages.messages()
 	c := &consumer.Consumer{
 		Contract: contract, Messages: messages, CSV: f.CSV.overrides(), Transform: f.Transform, Current: f.lookups(), Secret: maskKey,
-		Client: f.conn.client, Topic: f.topic, Table: f.table, FlushBytes: int(f.Flush.Size), FlushEvery: f.Flush.Every, Budget: f.budget, Meta: f.Meta,
+		Client: f.conn.client, Topic: f.topic, Table: f.table, Raw: f.raw, FlushBytes: int(f.Flush.Size), FlushEvery: f.Flush.Every, Budget: f.budget, Meta: f.Meta,
 		OnDataLoss: f.dataLoss(), AdoptNewLog: f.conn.embedded != nil,
 		Events: f.metrics.consumer(f.Table, f.events()), Log: f.logger(),
 	}

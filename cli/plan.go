@@ -189,7 +189,7 @@ func temporary(dir string, file *fileSettings, of *feedSettings, memory Memory) 
 	s.fill(&command, given{}, file.doc, of)
 	s.Lake, s.Catalog = Lake{Lake: filepath.Join(dir, "lake")}, Catalog{}
 	s.Kafka, s.Memory = Kafka{KafkaDir: filepath.Join(dir, "kafka")}, memory
-	s.SourceName, s.Stream = "", ""
+	s.SourceName, s.Stream, s.RawZone = "", "", RawZone{}
 	s.Topic = Topic{Topic: of.topicName(), Partitions: 1}
 	s.Quarantine = Quarantine{MaxShare: 1}
 	return s

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"lakefeed/producer"
 )
@@ -21,6 +22,7 @@ type produceCommand struct {
 	Topic `embed:""`
 	Lake
 	CSV
+	RawZone
 	Listener
 	Output
 	Progress
@@ -43,7 +45,7 @@ func (c *produceCommand) Run(ctx context.Context, g *Globals) error {
 		return dryRun(ctx, g, settings)
 	}
 	j := &job{
-		settings: settings, fromFile: fromFile, endless: c.Follow, progress: c.Progress, output: c.Output, print: (*report).printSent,
+		settings: settings, fromFile: fromFile, stored: slices.ContainsFunc(settings, func(s Settings) bool { return s.Copy }), endless: c.Follow, progress: c.Progress, output: c.Output, print: (*report).printSent,
 		check: func(ctx context.Context, f *feed) error { return f.checkProduce(ctx) },
 		do:    func(ctx context.Context, f *feed) error { return f.produce(ctx, c.Follow) },
 	}
@@ -97,6 +99,9 @@ func (f *feed) checkProduce(ctx context.Context) (err error) {
 // produce sends the rows of the feed's sources.
 func (f *feed) produce(ctx context.Context, follow bool) (err error) {
 	if f.topic, err = f.Topic.ensure(ctx, f.conn); err != nil {
+		return err
+	}
+	if err := f.openRaw(ctx); err != nil {
 		return err
 	}
 	if !follow {

@@ -9,8 +9,10 @@ import (
 	"reflect"
 	"text/tabwriter"
 
+	"lakefeed/broker"
 	"lakefeed/consumer"
 	"lakefeed/sink"
+	"lakefeed/sink/raw"
 )
 
 type rebuildCommand struct {
@@ -67,6 +69,13 @@ func (c *rebuildCommand) Run(ctx context.Context, g *Globals) error {
 	}
 	defer conn.Close()
 	topic, err := conn.client.Topic(ctx, table.Topic())
+	if errors.Is(err, broker.ErrNoTopic) { // it may be in the raw zone
+		topic, err = broker.Topic{Name: table.Topic()}, nil
+	}
+	if err != nil {
+		return err
+	}
+	zone, err := raw.Open(store, table.Topic())
 	if err != nil {
 		return err
 	}
@@ -81,7 +90,7 @@ func (c *rebuildCommand) Run(ctx context.Context, g *Globals) error {
 	build.Partitions = topic.Partitions
 	budget := consumer.NewBudget(int(s.Memory.Memory))
 	r := &consumer.Rebuild{
-		Client: conn.client, Topic: topic, Table: table, Build: build, DryRun: c.DryRun, Keep: c.Keep, Limit: c.Limit,
+		Client: conn.client, Topic: topic, Table: table, Build: build, DryRun: c.DryRun, Keep: c.Keep, Limit: c.Limit, Raw: zone,
 		Consumer: func() *consumer.Consumer {
 			return &consumer.Consumer{FlushBytes: int(s.Flush.Size), FlushEvery: s.Flush.Every, Budget: budget, OnDataLoss: s.dataLoss(), Secret: maskKey, Log: g.logger()}
 		},

@@ -26,6 +26,7 @@ type Settings struct {
 	Topic `embed:""`
 	CSV
 	Send
+	RawZone
 	Sink
 	Catalog
 	Memory `embed:""`
@@ -55,6 +56,11 @@ type Topic struct {
 // Send is the flag that says how rows are sent.
 type Send struct {
 	Every bool `name:"headers-every-message" help:"Write the row's headers on every message, for readers of other makes." yaml:"headers_every_message"`
+}
+
+// RawZone is the flag that asks for copies of what comes in.
+type RawZone struct {
+	Copy bool `name:"raw-zone" help:"Keep copies of the source objects with the lake's state, each before its rows are sent: rebuild takes from them what the topic no longer has." yaml:"raw_zone"`
 }
 
 // Sink are the flags that say how rows are written.

@@ -23,6 +23,8 @@ import (
 // dozen bytes for each stream whose end has not come yet.
 type Audit struct {
 	Client *broker.Client
+	// Source is where messages are read from; nil for the Client.
+	Source Log
 	Topic  broker.Topic
 	Table  *sink.Table
 	Report *sink.AuditReport
@@ -52,7 +54,7 @@ const maxContents = 1 << 17
 // Run compares. What it finds is in the report; an error means that the topic or
 // the lake could not be read.
 func (a *Audit) Run(ctx context.Context) error {
-	c := &Consumer{Client: a.Client, Topic: a.Topic, Table: a.Table, Meta: a.Table.Shape().Meta, Secret: a.Secret}
+	c := &Consumer{Client: a.Client, Source: a.Source, Topic: a.Topic, Table: a.Table, Meta: a.Table.Shape().Meta, Secret: a.Secret}
 	if err := c.Validate(); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"lakefeed/schema"
 	"lakefeed/schema/csv"
 	"lakefeed/sink"
+	"lakefeed/sink/raw"
 )
 
 // The defaults of a Consumer.
@@ -47,6 +48,12 @@ type Consumer struct {
 	Client *broker.Client
 	Topic  broker.Topic
 	Table  *sink.Table
+
+	// Source is where messages are read from; nil for the Client.
+	Source Log
+	// Raw keeps the order of the messages that are taken, so that with the copies that
+	// producers make they can be made again; nil where it is not kept.
+	Raw *raw.Zone
 
 	// Fixed says that Table is written as the generation that it is, which is to become
 	// live one day. Without it rows go to the generation that is live, or to the target
@@ -108,6 +115,9 @@ func (c *Consumer) Validate() error {
 	var errs []error
 	if c.Client == nil || c.Table == nil {
 		errs = append(errs, errors.New("consumer: Client and Table are required"))
+	}
+	if c.Source == nil && c.Client != nil {
+		c.Source = c.Client
 	}
 	if err := c.Contract.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("consumer: %w", err))

@@ -47,17 +47,25 @@ func (c *Consumer) Infer(ctx context.Context, upTo map[int]int64) (Inferred, err
 	}
 	var all inference
 	for i := range parts {
-		all.rows += parts[i].rows
-		all.quarantined += parts[i].quarantined
-		all.join(parts[i].seen)
+		all.take(parts[i].inferred())
 	}
-	return Inferred{Seen: all.seen, Rows: all.rows, Quarantined: all.quarantined}, nil
+	return all.inferred(), nil
 }
 
 // inference is what was seen so far.
 type inference struct {
 	seen              []schema.Seen
 	rows, quarantined int64
+}
+
+func (i *inference) take(o Inferred) {
+	i.rows += o.Rows
+	i.quarantined += o.Quarantined
+	i.join(o.Seen)
+}
+
+func (i *inference) inferred() Inferred {
+	return Inferred{Seen: i.seen, Rows: i.rows, Quarantined: i.quarantined}
 }
 
 func (i *inference) join(seen []schema.Seen) {

@@ -13,11 +13,11 @@ import (
 // the chain has read last.
 func (w *worker) view(ctx context.Context, state sink.State) (sink.LogView, error) {
 	for {
-		before, err := w.c.Client.Topic(ctx, w.c.Topic.Name)
+		before, err := w.c.Source.Topic(ctx, w.c.Topic.Name)
 		if err != nil {
 			return sink.LogView{}, err
 		}
-		start, end, err := w.c.Client.Offsets(ctx, before.Name, w.partition)
+		start, end, err := w.c.Source.Offsets(ctx, before.Name, w.partition)
 		if err != nil {
 			return sink.LogView{}, err
 		}
@@ -28,7 +28,7 @@ func (w *worker) view(ctx context.Context, state sink.State) (sink.LogView, erro
 			}
 		}
 		// Log ids never come back: what lies between two looks at one is of that log.
-		after, err := w.c.Client.Topic(ctx, w.c.Topic.Name)
+		after, err := w.c.Source.Topic(ctx, w.c.Topic.Name)
 		if err != nil || after.LogID == before.LogID {
 			return v, err
 		}
@@ -38,7 +38,7 @@ func (w *worker) view(ctx context.Context, state sink.State) (sink.LogView, erro
 // fingerprintAt reads the message at an offset, nil when there is none any more.
 func (w *worker) fingerprintAt(ctx context.Context, offset int64) (*sink.Fingerprint, error) {
 	var f broker.Fetch
-	err := w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, offset, broker.FetchOptions{MaxBytes: 1 << 20, MaxWait: time.Second, MinBytes: 1}, &f)
+	err := w.c.Source.Fetch(ctx, w.c.Topic.Name, w.partition, offset, broker.FetchOptions{MaxBytes: 1 << 20, MaxWait: time.Second, MinBytes: 1}, &f)
 	var outside *broker.OffsetOutOfRange
 	if errors.As(err, &outside) {
 		return nil, nil
@@ -57,7 +57,7 @@ func (w *worker) fingerprintAt(ctx context.Context, offset int64) (*sink.Fingerp
 // that the chain was opened for. A topic that was made again may have messages at
 // the same offsets, and a fetch does not tell.
 func (w *worker) checkTopic(ctx context.Context) error {
-	topic, err := w.c.Client.Topic(ctx, w.c.Topic.Name)
+	topic, err := w.c.Source.Topic(ctx, w.c.Topic.Name)
 	if err != nil {
 		return err
 	}

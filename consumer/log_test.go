@@ -32,7 +32,7 @@ func TestLeaderThatLacksMessages(t *testing.T) {
 	if _, err := client.Produce(t.Context(), topic.Name, 0, &batch); err != nil {
 		t.Fatal(err)
 	}
-	w := &worker{c: &Consumer{Client: client, Topic: topic}}
+	w := &worker{c: &Consumer{Client: client, Source: client, Topic: topic}}
 	read := fingerprint(&broker.Message{Offset: 0, Key: []byte("a"), Value: []byte("1"), Timestamp: 5, Epoch: 3})
 	other := *read
 	other.CRC32C++

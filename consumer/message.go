@@ -222,11 +222,11 @@ func (w *worker) originBefore(ctx context.Context, f *broker.Fetch, from, to int
 	for from < to {
 		o := broker.FetchOptions{MaxBytes: fetchBytes, MaxWait: time.Second, MinBytes: 1, WholeBatches: true}
 		var outside *broker.OffsetOutOfRange
-		err := w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, from, o, f)
+		err := w.c.Source.Fetch(ctx, w.c.Topic.Name, w.partition, from, o, f)
 		if errors.As(err, &outside) && outside.Start > from && outside.Start <= to {
 			// Where the log was cut off inside a record batch, brokers keep all of it.
 			from = outside.Start
-			err = w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, from, o, f)
+			err = w.c.Source.Fetch(ctx, w.c.Topic.Name, w.partition, from, o, f)
 		}
 		if err != nil {
 			return found, err

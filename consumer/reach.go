@@ -2,8 +2,12 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 
+	"lakefeed/broker"
+	"lakefeed/schema"
 	"lakefeed/sink"
 )
 
@@ -15,6 +19,8 @@ type ReachError struct {
 	Offset       int64  // the first that is missing
 	Start        int64  // of the topic partition now
 	Log, Now     string // ids of the topic that the offset is of, and of the topic as it is
+	Gone         bool   // the topic is not there any more
+	Raw          error  // why the raw zone does not have it; nil where there is none
 }
 
 func (e *ReachError) Error() string {
@@ -22,41 +28,144 @@ func (e *ReachError) Error() string {
 	if e.Log != e.Now {
 		why = fmt.Sprintf("the topic was deleted and made again since (its id was %s, and is %s)", e.Log, e.Now)
 	}
+	if e.Gone {
+		why = fmt.Sprintf("it was deleted (its id was %s)", e.Log)
+	}
+	if e.Raw != nil {
+		why += "; " + e.Raw.Error()
+	}
 	return fmt.Sprintf("build table %s anew: the table has rows of %s/%d@%d, and the topic does not: %s. A rebuild would lose them; the table is left as it is",
 		e.Table, e.Topic, e.Partition, e.Offset, why)
 }
 
-// reach looks for rows of the live generation that the topic no longer has.
+// prepare finds out where the messages are to be read from: from the topic, and from
+// the raw zone what it no longer has.
+func (r *Rebuild) prepare(ctx context.Context) error {
+	r.log, r.keep = r.Client, false
+	if r.Raw == nil {
+		return r.exists()
+	}
+	status, err := r.Table.Swaps(ctx)
+	if err != nil {
+		return err
+	}
+	live, err := r.Table.At(ctx, status.Live.Generation)
+	if err != nil {
+		return err
+	}
+	logs, err := live.Logs(ctx)
+	if err != nil || len(logs) == 0 {
+		return errors.Join(err, r.exists())
+	}
+	present := logs[len(logs)-1]
+	for _, id := range logs {
+		topic, client := r.Topic, r.Client
+		if id != r.Topic.LogID { // that topic is gone
+			topic, client = broker.Topic{Name: r.Table.Topic(), Partitions: live.Partitions(), LogID: id}, nil
+		}
+		l, err := openRawLog(ctx, client, r.Raw, topic)
+		switch {
+		case err != nil:
+			return err
+		case !l.some():
+			continue
+		}
+		r.keep = true
+		if id != present {
+			r.past = append(r.past, l)
+			continue
+		}
+		if client == nil {
+			r.Topic, r.Build.Partitions = topic, topic.Partitions
+		}
+		r.log = l
+	}
+	return r.exists()
+}
+
+// exists says what is missing when there is no topic.
+func (r *Rebuild) exists() error {
+	if r.Topic.LogID != "" {
+		return nil
+	}
+	return fmt.Errorf("build table %s anew: topic %s: %w, and its raw zone has nothing of it", r.Table.Name(), r.Table.Topic(), broker.ErrNoTopic)
+}
+
+// reach looks for rows of the live generation that neither the topic nor the raw zone
+// has. Of topics that are gone only those are read again of which the raw zone has
+// every row: what was sent again to the present one is found out by the audit.
 func (r *Rebuild) reach(ctx context.Context, live *sink.Table) error {
-	c := &Consumer{Client: r.Client, Topic: r.Topic, Table: live}
+	c := &Consumer{Client: r.Client, Source: r.log, Topic: r.Topic, Table: live}
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	for p := range live.Partitions() {
-		present := sink.LogView{Log: r.Topic.LogID}
-		if p < r.Topic.Partitions {
-			var err error
-			if present, err = c.worker(p, ctx, nil).view(ctx, sink.State{}); err != nil {
-				return err
-			}
+	checked := map[schema.StreamID]bool{}
+	var whole []*rawLog
+	for _, past := range r.past {
+		gone, err := r.lack(ctx, live, past.topic, func(int) (int64, error) { return math.MaxInt64, nil }, past, checked)
+		if err != nil {
+			return err
 		}
-		again := false // the log was made again, or cut: what was sent again is found out by the audit
+		if gone == nil {
+			whole = append(whole, past)
+			continue
+		}
+		r.step("topic id %s is gone, and is left out: %v", past.topic.LogID, gone)
+		past.Close()
+	}
+	r.past = whole
+	log, _ := r.log.(*rawLog)
+	gone, err := r.lack(ctx, live, r.Topic, func(p int) (int64, error) {
+		if log != nil && log.client == nil {
+			return math.MaxInt64, nil
+		}
+		if p >= r.Topic.Partitions {
+			return 0, nil
+		}
+		start, _, err := r.Client.Offsets(ctx, r.Topic.Name, p)
+		return start, err
+	}, log, checked)
+	if err == nil && gone != nil {
+		err = gone
+	}
+	return err
+}
+
+// lack is the first offset whose rows the live generation has and no other, of one
+// incarnation of the topic, which begins at an offset of each topic partition; nil
+// when there is none. log is what the raw zone has of it, nil for nothing.
+func (r *Rebuild) lack(ctx context.Context, live *sink.Table, topic broker.Topic, start func(partition int) (int64, error), log *rawLog, checked map[schema.StreamID]bool) (*ReachError, error) {
+	for p := range live.Partitions() {
+		begins, err := start(p)
+		if err != nil {
+			return nil, err
+		}
 		for rec, err := range live.ReadChain(ctx, p) {
 			if err != nil {
-				return err
+				return nil, err
 			}
 			from := firstRead(&rec)
 			has := rec.Counts.Rows+rec.Counts.Quarantined+rec.Counts.Ends > 0
-			switch {
-			case rec.Kind != sink.KindRows || !has || again:
-			case rec.Log != present.Log:
-				again = true
-			case from < present.Start && from < rec.To:
-				return &ReachError{Table: live.Name(), Topic: r.Topic.Name, Partition: p, Offset: from, Start: present.Start, Log: rec.Log, Now: present.Log}
+			if rec.Kind != sink.KindRows || !has || rec.Log != topic.LogID || from >= begins || from >= rec.To {
+				continue
+			}
+			missing := &ReachError{Table: live.Name(), Topic: topic.Name, Partition: p, Offset: from, Start: begins, Log: rec.Log, Now: topic.LogID}
+			if log == nil || p >= len(log.parts) {
+				return missing, nil
+			}
+			missing.Gone = log.client == nil
+			to := min(rec.To, begins)
+			offset, why, err := log.lack(ctx, p, from, to, checked)
+			if err != nil {
+				return nil, err
+			}
+			if offset < to {
+				missing.Offset, missing.Raw = offset, why
+				return missing, nil
 			}
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // follows checks that the topic has all that a generation lacks.

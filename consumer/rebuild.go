@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"lakefeed/broker"
 	"lakefeed/consumer/transform"
@@ -12,6 +13,7 @@ import (
 	"lakefeed/schema/csv"
 	"lakefeed/schema/fault"
 	"lakefeed/sink"
+	"lakefeed/sink/raw"
 )
 
 // Rebuild builds a table anew from its topic, into a generation of its own, and swaps
@@ -34,6 +36,13 @@ type Rebuild struct {
 	Limit int
 	// Step is told what is begun; it may be nil.
 	Step func(step string)
+	// Raw is the topic's raw zone, which may be empty: what the topic no longer has is
+	// taken from there. A Topic without a LogID is gone.
+	Raw *raw.Zone
+
+	log  Log       // of the messages that the live generation follows now
+	past []*rawLog // of those that it followed before, and that are in the raw zone
+	keep bool      // the raw zone is in use
 }
 
 // RebuildReport is what a rebuild did.
@@ -75,7 +84,11 @@ func (r *Rebuild) step(format string, args ...any) {
 
 // Run rebuilds the table.
 func (r *Rebuild) Run(ctx context.Context) (*RebuildReport, error) {
+	defer r.close()
 	report := &RebuildReport{Table: r.Table.Name(), DryRun: r.DryRun}
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
 	status, err := r.Table.Swaps(ctx)
 	if err != nil {
 		return nil, err
@@ -128,7 +141,7 @@ func (r *Rebuild) Run(ctx context.Context) (*RebuildReport, error) {
 
 // look finds out how many partitions the topic has by now.
 func (r *Rebuild) look(ctx context.Context) error {
-	topic, err := r.Client.Topic(ctx, r.Topic.Name)
+	topic, err := r.log.Topic(ctx, r.Topic.Name)
 	if err == nil {
 		r.Topic = topic
 	}
@@ -142,7 +155,7 @@ func (r *Rebuild) ends(ctx context.Context) (map[int]int64, error) {
 	}
 	ends := map[int]int64{}
 	for p := range r.Topic.Partitions {
-		_, end, err := r.Client.Offsets(ctx, r.Topic.Name, p)
+		_, end, err := r.log.Offsets(ctx, r.Topic.Name, p)
 		if err != nil {
 			return nil, err
 		}
@@ -155,7 +168,10 @@ func (r *Rebuild) ends(ctx context.Context) (map[int]int64, error) {
 // of a configuration.
 func (r *Rebuild) consumer(t *sink.Table, config []byte) (*Consumer, error) {
 	c := r.Consumer()
-	c.Client, c.Topic, c.Table, c.Fixed, c.Group, c.AdoptNewLog, c.Meta = r.Client, r.Topic, t, true, "", false, t.Shape().Meta
+	c.Client, c.Source, c.Topic, c.Table, c.Fixed, c.Group, c.AdoptNewLog, c.Meta = r.Client, r.log, r.Topic, t, true, "", len(r.past) > 0, t.Shape().Meta
+	if c.Raw = nil; r.keep {
+		c.Raw = r.Raw
+	}
 	return c, c.configure(config)
 }
 
@@ -187,10 +203,25 @@ func (r *Rebuild) inferred(ctx context.Context, live, target *sink.Table) (Infer
 	if err != nil {
 		return Inferred{}, nil, err
 	}
+	var all inference
+	for _, past := range r.past {
+		before, err := r.consumer(target, r.Build.Config)
+		if err != nil {
+			return Inferred{}, nil, err
+		}
+		before.Source, before.Topic = past, past.topic
+		found, err := before.Infer(ctx, past.ends())
+		if err != nil {
+			return found, nil, err
+		}
+		all.take(found)
+	}
 	found, err := c.Infer(ctx, ends)
 	if err != nil {
 		return found, nil, err
 	}
+	all.take(found)
+	found = all.inferred()
 	now, err := live.Schemas().Latest(ctx)
 	if err != nil {
 		return found, nil, err
@@ -229,8 +260,53 @@ func (r *Rebuild) infer(ctx context.Context, live, target *sink.Table) error {
 // is swapped in: each time less has come meanwhile.
 const catchUps = 3
 
+// fillPast brings a generation to the end of the topics that were there before the
+// present one, one after the other. What it has come to is left alone.
+func (r *Rebuild) fillPast(ctx context.Context, target *sink.Table) error {
+	logs, err := target.Logs(ctx)
+	if err != nil || len(r.past) == 0 {
+		return err
+	}
+	first := 0
+	if len(logs) > 0 {
+		if first = slices.IndexFunc(r.past, func(l *rawLog) bool { return l.topic.LogID == logs[len(logs)-1] }); first < 0 {
+			return nil // it has come to the present one
+		}
+	}
+	for _, past := range r.past[first:] {
+		r.step("writing generation %d: rows of topic id %s, which is gone", target.Generation(), past.topic.LogID)
+		if err := target.Extend(ctx, past.topic.Partitions); err != nil {
+			return err
+		}
+		c, err := r.consumer(target, target.ConfigText())
+		if err != nil {
+			return err
+		}
+		c.Source, c.Topic = past, past.topic
+		c.Drain(past.ends())
+		if err := c.Run(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close ends all reading of the raw zone.
+func (r *Rebuild) close() {
+	for _, l := range r.past {
+		l.Close()
+	}
+	if l, ok := r.log.(*rawLog); ok {
+		l.Close()
+	}
+	r.log, r.past = nil, nil
+}
+
 // fill brings a generation to the end of the topic.
 func (r *Rebuild) fill(ctx context.Context, target *sink.Table) error {
+	if err := r.fillPast(ctx, target); err != nil {
+		return err
+	}
 	for n := range catchUps {
 		ends, err := r.ends(ctx)
 		if err != nil {
@@ -292,7 +368,7 @@ func (r *Rebuild) audit(ctx context.Context, live, target *sink.Table, report *R
 	if err != nil {
 		return err
 	}
-	if err := (&Audit{Client: r.Client, Topic: r.Topic, Table: target, Report: report.Audit, Position: at}).Run(ctx); err != nil {
+	if err := (&Audit{Client: r.Client, Source: r.log, Topic: r.Topic, Table: target, Report: report.Audit, Position: at}).Run(ctx); err != nil {
 		return err
 	}
 	lacks, err := target.Lacks(ctx, live, position)

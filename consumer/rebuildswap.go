@@ -132,7 +132,11 @@ var ErrNoPrevious = errors.New("no other generation was ever live")
 // Rollback makes the generation live again that was live before the present one, once
 // it has caught up: nothing that readers see goes away.
 func (r *Rebuild) Rollback(ctx context.Context) (*RebuildReport, error) {
+	defer r.close()
 	report := &RebuildReport{Table: r.Table.Name()}
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
 	status, err := r.Table.Swaps(ctx)
 	if err != nil {
 		return nil, err

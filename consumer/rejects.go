@@ -266,7 +266,7 @@ func isRow(q *sink.QuarantineRow, m *broker.Message) bool {
 // readAt reads the messages of rows, which are in the order of their offsets, and gives
 // each with its row: nil where there is none. The origin is that of the message.
 func (w *worker) readAt(ctx context.Context, rows []sink.QuarantineRow, take func(*sink.QuarantineRow, *broker.Message) error) error {
-	start, end, err := w.c.Client.Offsets(ctx, w.c.Topic.Name, w.partition)
+	start, end, err := w.c.Source.Offsets(ctx, w.c.Topic.Name, w.partition)
 	if err != nil {
 		return err
 	}
@@ -280,7 +280,7 @@ func (w *worker) readAt(ctx context.Context, rows []sink.QuarantineRow, take fun
 			continue
 		}
 		o := broker.FetchOptions{MaxBytes: fetchBytes, MaxWait: time.Second, MinBytes: 1, WholeBatches: true}
-		if err := w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, q.Offset, o, &w.fetch); err != nil {
+		if err := w.c.Source.Fetch(ctx, w.c.Topic.Name, w.partition, q.Offset, o, &w.fetch); err != nil {
 			return err
 		}
 		w.origin = origin{}

@@ -164,7 +164,7 @@ func (w *worker) reread(ctx context.Context, draft *sink.Draft, rows *sink.Recor
 	}
 	for w.position < rows.To {
 		o := broker.FetchOptions{MaxBytes: fetchBytes, MaxWait: time.Second, MinBytes: 1, ReadCommitted: true}
-		if err := w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, w.position, o, &w.fetch); err != nil {
+		if err := w.c.Source.Fetch(ctx, w.c.Topic.Name, w.partition, w.position, o, &w.fetch); err != nil {
 			return err
 		}
 		before := w.position

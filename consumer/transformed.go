@@ -105,7 +105,7 @@ func (w *worker) values(ctx context.Context, offsets []int64, into map[int64][]b
 	var f broker.Fetch
 	for len(offsets) > 0 {
 		o := broker.FetchOptions{MaxBytes: fetchBytes, MaxWait: time.Second, MinBytes: 1, ReadCommitted: true}
-		err := w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, offsets[0], o, &f)
+		err := w.c.Source.Fetch(ctx, w.c.Topic.Name, w.partition, offsets[0], o, &f)
 		var outside *broker.OffsetOutOfRange
 		if errors.As(err, &outside) {
 			if offsets[0] >= outside.Start {

@@ -12,6 +12,7 @@ import (
 	"lakefeed/schema/fault"
 	"lakefeed/schema/wire"
 	"lakefeed/sink"
+	"lakefeed/sink/raw"
 )
 
 // drainGrace is how long a worker that is told to stop may take to commit what
@@ -49,6 +50,9 @@ type worker struct {
 		hash   string
 	}
 
+	order    raw.Order // of the batch's messages, from ordered on
+	ordered  int64
+	hashing  []byte
 	fetch    broker.Fetch
 	splitter wire.Splitter
 	origin   origin
@@ -211,7 +215,7 @@ func (w *worker) open(ctx context.Context) error {
 		}
 		if verdict == sink.LogFromStart {
 			w.draft.Skip(w.position, present.Start, sink.SkipRetention)
-			w.position = present.Start
+			w.position, w.ordered = present.Start, present.Start
 		}
 		return nil
 	}
@@ -231,6 +235,8 @@ func (w *worker) begin(ctx context.Context) error {
 	w.batch.reset(latest, w.recipe)
 	w.origin.layout = nil
 	w.since = time.Time{}
+	w.order.Reset()
+	w.ordered = w.position
 	return nil
 }
 
@@ -275,7 +281,7 @@ func (w *worker) read(ctx, steady context.Context, draining bool) error {
 		_, every := w.limits()
 		wait = max(0, min(wait, every-w.c.Now().Sub(w.since)))
 	}
-	err := w.c.Client.Fetch(ctx, w.c.Topic.Name, w.partition, w.position, broker.FetchOptions{MaxBytes: fetchBytes, MaxWait: wait, MinBytes: 1, ReadCommitted: true}, &w.fetch)
+	err := w.c.Source.Fetch(ctx, w.c.Topic.Name, w.partition, w.position, broker.FetchOptions{MaxBytes: fetchBytes, MaxWait: wait, MinBytes: 1, ReadCommitted: true}, &w.fetch)
 	var outside *broker.OffsetOutOfRange
 	if errors.As(err, &outside) && !w.outside {
 		w.outside = true
@@ -329,6 +335,9 @@ func (w *worker) take(ctx context.Context) error {
 				return errAgain
 			}
 			return fmt.Errorf("offset %d: %w", m.Offset, err)
+		}
+		if w.c.Raw != nil {
+			w.keep(&m)
 		}
 		w.position = m.Offset + 1
 		w.last, w.lastSet = m, true
@@ -413,6 +422,9 @@ func (w *worker) flush(ctx context.Context) error {
 		return err
 	}
 	if records.Config, err = w.keepConfig(ctx); err != nil {
+		return err
+	}
+	if err := w.keepOrder(ctx); err != nil {
 		return err
 	}
 	records.Log, records.To, records.FP = w.log, w.position, w.print

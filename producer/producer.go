@@ -16,6 +16,7 @@ import (
 	"lakefeed/broker"
 	"lakefeed/schema"
 	"lakefeed/schema/csv"
+	"lakefeed/sink/raw"
 )
 
 // The defaults of a Config.
@@ -47,6 +48,10 @@ type Config struct {
 	Follow bool
 	Poll   time.Duration
 
+	// Raw is where the objects are copied to, each before its rows are sent; nil for
+	// nowhere.
+	Raw *raw.Zone
+
 	CSV          csv.Overrides
 	HeadersEvery bool // write a row's headers on every message
 	BatchBytes   int  // of a record batch, before compression
@@ -67,13 +72,14 @@ type Producer struct {
 
 	mu        sync.Mutex
 	files     map[version]*ObjectSummary
-	order     []version                // of the summary
-	own       map[schema.StreamID]bool // streams that this run has worked on
-	told      map[string]bool          // URIs of which it was said that another has them
-	quiet     map[uint64]uint64        // prints of what objects look like that are done, by uriID
-	failing   map[uint64]quiet         // by uriID
-	visits    []visit                  // of the sources
-	following map[string]*followed     // by URI
+	order     []version                       // of the summary
+	own       map[schema.StreamID]bool        // streams that this run has worked on
+	told      map[string]bool                 // URIs of which it was said that another has them
+	quiet     map[uint64]uint64               // prints of what objects look like that are done, by uriID
+	failing   map[uint64]quiet                // by uriID
+	visits    []visit                         // of the sources
+	following map[string]*followed            // by URI
+	copies    map[schema.StreamID]*raw.Object // of objects that are followed
 }
 
 // version names one version of an object.
@@ -157,6 +163,7 @@ func (p *Producer) begin() {
 	p.lanes = make([]sync.Mutex, p.Topic.Partitions)
 	p.files, p.own, p.told = map[version]*ObjectSummary{}, map[schema.StreamID]bool{}, map[string]bool{}
 	p.quiet, p.failing, p.following = map[uint64]uint64{}, map[uint64]quiet{}, map[string]*followed{}
+	p.copies = map[schema.StreamID]*raw.Object{}
 	p.visits = make([]visit, len(p.Sources))
 }
 

@@ -16,14 +16,12 @@ import (
 	"lakefeed/schema/csv"
 	"lakefeed/schema/fault"
 	"lakefeed/schema/wire"
+	"lakefeed/sink/raw"
 )
 
 // progressEvery is how often the progress of a stream is written. What was sent
 // since is sent again after a crash, and left out by the sink.
 const progressEvery = time.Second
-
-// rejectBytes is how much of a reject is sent.
-const rejectBytes = 64 << 10
 
 // unknownSize in progress makes the next look at the object compare its content.
 const unknownSize = -2
@@ -53,6 +51,8 @@ type sender struct {
 	guard      func() error // says before each batch whether the object is still the same
 	tail       csv.Tail     // what follows the table, where that was sought
 	sought     bool
+	copy       *raw.Object // in the raw zone; nil where there is none
+	tailKept   bool
 	header     []byte // the Columns header of the rows, absent where they have no names
 	named      int    // which of the claim's headers that is
 
@@ -168,9 +168,14 @@ func (s *sender) seen() {
 // open reads the object from an offset of its content on, with the hash of what
 // lies before. In other encodings than UTF-8 it reads from the first byte.
 func (s *sender) open(ctx context.Context, offset int64, prior *progress, hash *contentHash) (_ *content, err error) {
+	source, err := s.copied(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.copy = source.copy
 	s.consumed = consumed{hash: newContentHash(), direct: s.claim.Dialect.ByteOffsets(), ahead: cmp.Or(s.claim.MaxRecord, DefaultMaxRecord) + splitterSlack}
 	if !s.consumed.direct {
-		return open(ctx, s.object, 0)
+		return open(ctx, source, 0)
 	}
 	s.consumed.at = offset
 	known := prior != nil && prior.Hashed == offset && len(prior.Content) > 0
@@ -179,13 +184,13 @@ func (s *sender) open(ctx context.Context, offset int64, prior *progress, hash *
 		if s.consumed.hash, err = restoreHash(prior.Content); err != nil {
 			return nil, fmt.Errorf("progress of stream %s: %w", s.stream, err)
 		}
-		return open(ctx, s.object, offset)
+		return open(ctx, source, offset)
 	case hash != nil:
 		s.consumed.hash = *hash
-		return open(ctx, s.object, offset)
+		return open(ctx, source, offset)
 	}
 	// The bytes before are hashed, too.
-	c, err := open(ctx, s.object, 0)
+	c, err := open(ctx, source, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -350,7 +355,7 @@ func (s *sender) encode(row *csv.Row) {
 	s.unended = len(row.Raw) == int(row.To-row.From)
 	s.key = wire.AppendKey(s.key[:0], s.stream, s.row)
 	if row.Rule != "" {
-		s.value = append(s.value[:0], row.Raw[:min(len(row.Raw), rejectBytes)]...)
+		s.value = append(s.value[:0], row.Raw[:min(len(row.Raw), wire.RejectBytes)]...)
 	} else {
 		s.value = s.splitter.AppendRFC4180(s.value[:0])
 	}
@@ -433,6 +438,9 @@ func (s *sender) flush(ctx context.Context) error {
 		if err := s.guard(); err != nil {
 			return err
 		}
+	}
+	if err := s.keepTail(ctx); err != nil {
+		return err
 	}
 	batch := s.batch
 	s.batch, s.spare = s.spare, batch
@@ -533,6 +541,9 @@ func (s *sender) complete(ctx context.Context) error {
 
 // done writes that the stream has its end.
 func (s *sender) done(ctx context.Context, status string) error {
+	s.p.mu.Lock()
+	delete(s.p.copies, s.stream)
+	s.p.mu.Unlock()
 	s.acked.Done, s.acked.Count, s.acked.Status, s.acked.Released = true, s.acked.Rows, status, false
 	return s.note(ctx)
 }

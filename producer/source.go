@@ -9,6 +9,8 @@ import (
 	"io"
 	"iter"
 	"time"
+
+	"lakefeed/sink/raw"
 )
 
 // Source is where objects come from.
@@ -54,8 +56,9 @@ type Object struct {
 	// Once says that it can be opened once: standard input.
 	Once bool
 
-	pipe       *pipe // of standard input
-	compressed bool  // known once its beginning was read
+	copy       *raw.Object // into which it is copied while it is read; nil where it is not
+	pipe       *pipe       // of standard input
+	compressed bool        // known once its beginning was read
 }
 
 // grows says whether rows may be appended to an object: one whose store keeps

@@ -7,6 +7,8 @@ import (
 	"io"
 	"iter"
 	"time"
+
+	"lakefeed/sink/raw"
 )
 
 // stdin is standard input as a source of one object.
@@ -98,6 +100,29 @@ func (p *pipe) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// Ready says whether there is something to read, now or in a moment.
+func (p *pipe) Ready() bool {
+	if p.chunks == nil {
+		p.begin()
+	}
+	if len(p.rest) > 0 || p.err != nil {
+		return true
+	}
+	if p.held != nil {
+		p.free <- p.held
+		p.held = nil
+	}
+	select {
+	case c := <-p.chunks:
+		p.held, p.rest, p.err = c.b[:cap(c.b)], c.b, c.err
+		return true
+	case <-p.stop:
+		return true // Read tells
+	case <-time.After(pauseAfter):
+		return false
+	}
+}
+
 // begin reads ahead with two buffers: one is filled while the other is read.
 func (p *pipe) begin() {
 	p.chunks, p.free = make(chan chunk), make(chan []byte, 2)
@@ -130,5 +155,5 @@ var errPaused = errors.New("no more of it is there yet")
 // enough says whether what was read of a slow input shows what it is like: two
 // lines. Of compressed input that cannot be seen.
 func enough(b []byte) bool {
-	return len(b) >= 4 && !bytes.HasPrefix(b, gzipMagic) && !bytes.HasPrefix(b, zstdMagic) && bytes.Count(b, []byte("\n")) >= 2
+	return len(b) >= 4 && !raw.Compressed(b) && bytes.Count(b, []byte("\n")) >= 2
 }

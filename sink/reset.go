@@ -26,6 +26,22 @@ func (t *Table) newestLog(ctx context.Context) (logObject, error) {
 	return t.readLog(ctx, key)
 }
 
+// Logs are the ids of the logs that the table's chains have followed, the present one
+// last: each time the topic was deleted and made again there is another.
+func (t *Table) Logs(ctx context.Context) (ids []string, err error) {
+	for o, err := range t.store.List(ctx, t.topicFolder("logs"), "") {
+		if err != nil {
+			return nil, fmt.Errorf("list the logs of table %s: %w", t.name, err)
+		}
+		log, err := t.readLog(ctx, o.Key)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, log.Log)
+	}
+	return ids, nil
+}
+
 func (t *Table) readLog(ctx context.Context, key string) (log logObject, err error) {
 	if err := t.read(ctx, key, &log); err != nil {
 		return logObject{}, err

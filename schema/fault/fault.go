@@ -24,6 +24,9 @@ var Points = []string{
 // in their order.
 var RebuildPoints = []string{BuildClaim, BuildClaimed, Inferred, Rebuilt, SwapBegin, SwapBegun, SetChange, SetChanged, SwapDecide, SwapDecided, CatalogWrite}
 
+// RawPoints are those of a run that keeps a raw zone.
+var RawPoints = []string{RawWrite, RawWritten}
+
 // The points. What is named in the past tense was done, the others are about to
 // be.
 const (
@@ -57,6 +60,8 @@ const (
 	SetChange         = "set-change"    // the topic partitions of a generation are closed or opened
 	SetChanged        = "set-changed"   //
 	SwapDecide        = "swap-decide"   // the outcome
+	RawWrite          = "raw-write"     // an object of the raw zone
+	RawWritten        = "raw-written"   //
 	SwapDecided       = "swap-decided"  //
 )
 

@@ -27,6 +27,9 @@ const (
 	Hash    = "lakefeed.hash"    // on an end: the Sum128 of its rows' hashes, see RowHash
 )
 
+// RejectBytes is how much of a reject its message has.
+const RejectBytes = 64 << 10
+
 // AppendKey appends the key of a row: "<stream id>:<row number>". The key of a
 // stream's end has the row count as its number.
 func AppendKey(dst []byte, id schema.StreamID, row int64) []byte {
