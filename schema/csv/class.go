@@ -2,7 +2,9 @@ package csv
 
 import (
 	"bytes"
+	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"lakefeed/schema"
 )
@@ -27,6 +29,9 @@ func classify(text []byte) class {
 	}
 	if len(text) > 64 {
 		return classText
+	}
+	if bytes.IndexFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0 {
+		text = []byte(signs.Replace(string(text)))
 	}
 	switch string(bytes.ToLower(text)) {
 	case "true", "false", "yes", "no", "t", "f", "y", "n":
@@ -60,6 +65,9 @@ func classify(text []byte) class {
 	}
 	return classText
 }
+
+// signs are what numbers have beside digits, in the form that classify knows.
+var signs = strings.NewReplacer("€", "$", "£", "$", "¥", "$", "−", "-", "\u00a0", " ", "\u2009", " ", "\u202f", " ")
 
 func year(text []byte) bool {
 	text = bytes.TrimSpace(text)

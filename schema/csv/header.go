@@ -68,7 +68,7 @@ func (c *candidate) headerOf(lines []line, start int, fixed Overrides) header {
 // joined are the names in a header's records: those of a column joined with spaces.
 func joined(lines []line) (names []string) {
 	for i, l := range lines {
-		if i > 0 && l.isRule() {
+		if i > 0 && (l.isRule() || l.isLine()) {
 			continue
 		}
 		for i, cell := range l.cells {
@@ -150,12 +150,16 @@ func (l *line) isRule() bool {
 	if l.width() < 2 || l.rule != "" {
 		return false
 	}
+	short, empty := false, false
 	for _, cell := range l.cells {
-		if text := bytes.Trim(cell.Text, " "); len(text) == 0 || len(bytes.Trim(text, "-=+")) > 0 {
+		text := bytes.Trim(cell.Text, " ")
+		if len(bytes.Trim(text, "-=+")) > 0 {
 			return false
 		}
+		empty = empty || len(text) == 0
+		short = short || len(text) > 0 && len(text) < 3
 	}
-	return true
+	return l.filled > 0 && !(empty && short)
 }
 
 func sameCells(a, b line) bool {
@@ -180,6 +184,16 @@ func withoutAgain(lines, first []line) (out []line) {
 	return out
 }
 
+// isLine says whether a record of one cell is a line that a program draws under the names,
+// whatever parts the cells of the others.
+func (l *line) isLine() bool {
+	if l.width() != 1 || l.rule != "" {
+		return false
+	}
+	text := bytes.TrimSpace(l.cells[0].Text)
+	return len(text) >= 3 && bytes.Contains(text, []byte("--")) && len(bytes.Trim(text, "-=+| ")) == 0
+}
+
 // headerRows is how many records from start on are the header, if there is one:
 // further ones are the same again, or have names in the columns of values.
 func (c *candidate) headerRows(lines []line, start int) int {
@@ -194,6 +208,10 @@ func (c *candidate) headerRows(lines []line, start int) int {
 	rows := 1
 	for n := 1; n < most; n++ {
 		l := lines[start+n]
+		if rows == n && l.isLine() && !l.gap {
+			rows = n + 1
+			continue
+		}
 		if l.width() != c.width || l.gap {
 			break
 		}
@@ -206,25 +224,36 @@ func (c *candidate) headerRows(lines []line, start int) int {
 			continue
 		}
 		unnamed := 0 // columns of values that have no name so far
-		named, columnsNamed := true, 0
+		named, columnsNamed, dates, news := true, 0, 0, 0
 		for i, t := range typed {
 			if t != classNumber && t != classDate {
 				continue
 			}
+			without := !slices.ContainsFunc(lines[start:start+n], func(l line) bool { return i < l.width() && len(l.cells[i].Text) > 0 })
 			switch classify(l.cells[i].Text) {
 			case classText:
 				columnsNamed++
+				if without {
+					news++
+				}
 			case classEmpty:
-				if !slices.ContainsFunc(lines[start:start+n], func(l line) bool { return i < l.width() && len(l.cells[i].Text) > 0 }) {
+				switch {
+				case without:
 					unnamed++
+				case t == classDate:
+					dates++ // which have no unit
 				}
 			default:
 				named = false
 			}
 		}
+		if rows == n && news > 0 && news == l.filled && named {
+			rows = n + 1 // it names only what had no name
+			continue
+		}
 		// Names below others have nothing in the columns that say what a row is of.
 		below := columns < c.width && columnsNamed > 0 && l.emptyWhere(func(i int) bool { return typed[i] == classText })
-		if columns >= 2 && named && (below || columnsNamed > 0 && columnsNamed*10 >= (columns-unnamed)*8) {
+		if columns >= 2 && named && (below || columnsNamed > 0 && columnsNamed*10 >= (columns-unnamed-dates)*8) {
 			rows = n + 1
 		}
 	}
@@ -424,7 +453,9 @@ func (c *candidate) series(cells []Cell, body []line) []bool {
 // it looks like its name, below where it looks like one more value.
 func (c *candidate) columnEvidence(i int, first Cell, body []line, series bool) (score float64, why string) {
 	var counts [classBoolean + 1]int
-	values, same, short, long, years := 0, 0, 1<<30, 0, 0
+	values, same, short, long, years, digits := 0, 0, 1<<30, 0, 0, 0
+	var value []byte // the one of all rows
+	constant := true
 	for _, l := range body {
 		if i >= l.width() || l.width() != c.width && c.width > 1 {
 			continue
@@ -442,6 +473,13 @@ func (c *candidate) columnEvidence(i int, first Cell, body []line, series bool) 
 			if year(text) {
 				years++
 			}
+			if bytes.ContainsAny(text, "0123456789") {
+				digits++
+			}
+			if value == nil {
+				value = text
+			}
+			constant = constant && bytes.Equal(text, value)
 		}
 	}
 	if values == 0 {
@@ -473,6 +511,10 @@ func (c *candidate) columnEvidence(i int, first Cell, body []line, series bool) 
 		return -0.5, is.String() + " over text"
 	case same > 0 && len(body) > 2:
 		return -1, "the same as a cell below"
+	case values >= 5 && constant && is == classText:
+		return 0.5, "another text than that of all rows"
+	case values >= 5 && digits == values && is == classText && !bytes.ContainsAny(first.Text, "0123456789"):
+		return 0.5, "no digit over texts that all have some"
 	case values >= 5 && short == long: // a column of codes
 		if n == short {
 			if bytes.EqualFold(first.Text, []byte("id")) {

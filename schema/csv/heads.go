@@ -137,7 +137,8 @@ func (s *Splitter) joinedHeader() (header, next int, number int64, known bool) {
 		if err != nil {
 			return -1, 0, 0, n == 1 || !waits
 		}
-		if row.Rule != "" || row.Gap && n > 1 {
+		// Behind a blank line it is not that which begins at pos, or goes on.
+		if row.Rule != "" || row.Gap && n > 1 || n == 1 && row.From != s.base+int64(s.pos) {
 			break
 		}
 		if records = append(records, peek.sampled(row, true)); records[n-1].width() < 2 {

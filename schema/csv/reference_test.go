@@ -483,14 +483,16 @@ func (f reference) joined(p int, headers [][]string) (header, end int, lines int
 			lines++
 		}
 		p = end + more
-		dashes := len(r.Cells) > 1
+		dashes, short, empty, filled := len(r.Cells) > 1, false, false, false
 		var texts []string
 		for _, c := range r.Cells {
 			_, text, _ := strings.Cut(c, ":")
 			texts = append(texts, text)
 			text = strings.Trim(text, " ")
-			dashes = dashes && text != "" && strings.Trim(text, "-=+") == ""
+			dashes = dashes && strings.Trim(text, "-=+") == ""
+			empty, short, filled = empty || text == "", short || text != "" && len(text) < 3, filled || text != ""
 		}
+		dashes = dashes && filled && !(empty && short)
 		for i, text := range texts {
 			if n > 1 && dashes {
 				break

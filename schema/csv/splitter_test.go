@@ -40,6 +40,7 @@ func TestSplitter(t *testing.T) {
 		{"the header again", "1,2\na,\"b\"\n3,4\n", standard, csv.Options{Columns: []string{"a", "b"}}, []string{"~1 0-4 1,2", "~3 10-14 3,4"}},
 		{"the header again by another delimiter", "1,2,3\n\ta\tbc\n", standard, csv.Options{Width: 3, Columns: []string{"", "a", "bc"}}, []string{"~1 0-6 1,2,3"}},
 		{"a header of several records", "1,2\nt,\"v\"\ns,m\n3,4\nt,v\n5,6\nt,v\ns", csv.Dialect{Quote: '"', Headers: 2}, csv.Options{Width: 2, Columns: []string{"t s", "v m"}, Joined: true}, []string{"~1 0-4 1,2", "~4 14-18 3,4", "5 18-22 t,v", "6 22-26 5,6", "7 26-30 t,v", "8 30-31 s"}},
+		{"a header of several records behind a row that is blank", "\ufeff\t\na,a\n,bc\n", csv.Dialect{Quote: '"', Headers: 2}, csv.Options{Width: 1, Columns: []string{"a", "a bc"}, Joined: true}, []string{"~1 3-5 \t"}},
 		{"a header of several records that may come", "1,2\nt,v\n", csv.Dialect{Quote: '"', Headers: 2}, csv.Options{Width: 2, Columns: []string{"t s", "v m"}, Joined: true, Hold: true}, []string{"~1 0-4 1,2"}},
 		{"a tail", "1,2\n\nnote, \"x\n\nend\n3,4\n", standard, csv.Options{Width: 2, Tail: csv.Tail{From: 4, To: 19, Rule: csv.Footer}}, []string{"~1 0-4 1,2", `~3 5-14 !footer note, "x`, "~5 15-19 !footer end", "~6 19-23 3,4"}},
 		{"a delimiter behind each record", "1,2,\n3,\"4\",\n5\n", csv.Dialect{Quote: 34, Trailing: true}, csv.Options{Width: 2}, []string{"~1 0-5 1,2", `2 5-12 3,"4"`, "3 12-14 5"}},

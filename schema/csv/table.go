@@ -284,6 +284,9 @@ func (c *candidate) tableStart(lines []line) int {
 	if gap := c.startBehindGap(lines, at); gap > at {
 		return gap
 	}
+	if names := c.startBehindKeys(lines, at); names > at {
+		return names
+	}
 	// Rows of which only one cell is filled are titles, unless such rows are usual.
 	dense := func(l line) bool { return l.width() == c.width && l.filled >= 2 && !l.isKey() }
 	usual := 0
@@ -337,6 +340,24 @@ func (c *candidate) startBehindGap(lines []line, at int) int {
 		}
 	}
 	if yes, _, evidence := c.names(lines[i].cells, lines[i+1:]); columns == 0 || !yes || sum(evidence) < 1 {
+		return at
+	}
+	return i
+}
+
+// startBehindKeys is the line behind keys and their values that a spreadsheet made as wide
+// as the table: two lines at least of which only the first two cells are filled, and then
+// one that has a text in every column. at where there is none.
+func (c *candidate) startBehindKeys(lines []line, at int) int {
+	i := at
+	for i < len(lines)-1 && i < at+mostTitles && c.width > 2 && lines[i].filled == 2 && lines[i].width() == c.width &&
+		len(lines[i].cells[0].Text) > 0 && len(lines[i].cells[1].Text) > 0 {
+		i++
+	}
+	if i-at < 2 || lines[i].filled != c.width || slices.ContainsFunc(lines[i].cells, func(cell Cell) bool { return classify(cell.Text) != classText }) {
+		return at
+	}
+	if yes, _, evidence := c.names(lines[i].cells, lines[i+1:]); !yes || sum(evidence) < 1 {
 		return at
 	}
 	return i

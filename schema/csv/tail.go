@@ -104,8 +104,13 @@ func (c *candidate) footer(lines []line, body int) int {
 	}
 	// What stands behind the last blank line, and is remarks for the most part, is
 	// remarks: one may have as many delimiters as a row.
-	for i := at - 1; i > body && i >= len(lines)-2*remarks; i-- {
-		if lines[i].gap {
+	for i, others := at-1, 0; i > body && others <= remarks; i-- {
+		if !remark(lines[i]) {
+			if others++; remarks > mostRemarks {
+				break
+			}
+		}
+		if lines[i].gap && others <= remarks {
 			at = i
 			break
 		}
