@@ -12,6 +12,7 @@ import (
 	"lakefeed/broker/embedded"
 	"lakefeed/cli/config"
 	"lakefeed/consumer"
+	"lakefeed/consumer/transform"
 	"lakefeed/producer"
 	"lakefeed/schema"
 	"lakefeed/sink"
@@ -67,6 +68,7 @@ func exitCode(err error) int {
 	var (
 		faults     *config.Error
 		usage      *usageError
+		steps      transform.Faults
 		quarantine *quarantineError
 		log        *sink.LogError
 		lost       *sink.LostError
@@ -91,7 +93,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, sink.ErrAtWork), errors.Is(err, consumer.ErrNoPrevious), errors.Is(err, consumer.ErrNoColumn), errors.As(err, &closed), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig), errors.As(err, &state):
+	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &steps), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, sink.ErrAtWork), errors.Is(err, consumer.ErrNoPrevious), errors.Is(err, consumer.ErrNoColumn), errors.As(err, &closed), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig), errors.As(err, &state):
 		return exitUsage
 	case errors.As(err, &audit), errors.As(err, &incomplete) && incomplete.Damage > 0:
 		return exitAudit

@@ -21,6 +21,7 @@ type recipe struct {
 	revision int    // of the steps
 	config   []byte // text of the configuration; nil for the table's
 	programs map[*schema.Schema]*transform.Program
+	sound    *schema.Schema // the table's version that fits the steps
 }
 
 // newRecipe declares what the steps need of the feed's columns.
@@ -36,6 +37,7 @@ func newRecipe(contract *schema.Contract, steps transform.Spec) (*recipe, error)
 // worker's.
 func (r *recipe) alike() *recipe {
 	out := *r
+	out.sound = nil
 	out.programs = map[*schema.Schema]*transform.Program{}
 	return &out
 }
@@ -102,11 +104,65 @@ func (r *recipe) evolve(table *schema.Schema, seen []schema.Seen) (next *schema.
 	if len(r.steps) == 0 || feed == nil {
 		return feed, changed, nil
 	}
+	if !changed && table != nil && table == r.sound {
+		return table, false, nil
+	}
+	late := lateColumns(table.Feed(), feed)
+	as := make([]schema.Late, len(late))
+	next, isNew, err := r.derive(table, feed, late, as, changed)
+	if err == nil || len(late) == 0 {
+		return next, isNew, err
+	}
+	for _, level := range []schema.Late{schema.LateMisfit, schema.LateUntyped} {
+		for i := range as {
+			as[i] = level
+		}
+		if _, _, e := r.derive(table, feed, late, as, changed); e != nil {
+			continue
+		}
+		// Not all of them have to be: steps should see of each what they can.
+		for i := range as {
+			for as[i] = schema.NotLate; as[i] < level; as[i]++ {
+				if _, _, e := r.derive(table, feed, late, as, changed); e == nil {
+					break
+				}
+			}
+		}
+		return r.derive(table, feed, late, as, changed)
+	}
+	return nil, false, err
+}
+
+// derive is the table's next version, for columns of the feed, some of which are late.
+func (r *recipe) derive(table, feed *schema.Schema, late []string, as []schema.Late, changed bool) (next *schema.Schema, isNew bool, err error) {
+	feed, marked := feed.WithLate(late, as)
+	if marked && !changed {
+		feed.Version, feed.Previous, feed.Changes = table.Version+1, table.Version, nil
+	}
 	p, err := r.program(feed)
 	if err != nil {
 		return nil, false, err
 	}
-	return schema.Derive(table, feed, changed, p.Fields())
+	next, isNew, err = schema.Derive(table, feed, changed || marked, p.Fields())
+	if err == nil {
+		r.sound = next
+	}
+	return next, isNew, err
+}
+
+// lateColumns are the feed's columns whose type was decided when the table had columns,
+// and of those decided before the ones that do not fit the steps.
+func lateColumns(before, now *schema.Schema) (names []string) {
+	if before == nil {
+		return nil
+	}
+	for _, f := range now.Fields {
+		was, known := before.Field(f.Name)
+		if f.Late != schema.NotLate || known && was.Type.Kind == schema.Unknown && f.Type.Kind != schema.Unknown {
+			names = append(names, f.Name)
+		}
+	}
+	return names
 }
 
 // Evolve is the first version of a table's columns, of what a sample has shown of the

@@ -54,6 +54,26 @@ func Derive(old, feed *Schema, changed bool, columns []Field) (next *Schema, isN
 	return next, true, nil
 }
 
+// WithLate gives the version with some columns each as late as is said. changed says that
+// they were not: then it is another, which is the caller's.
+func (s *Schema) WithLate(names []string, as []Late) (out *Schema, changed bool) {
+	for n, name := range names {
+		i := s.Index(name)
+		if i < 0 || s.Fields[i].Late == as[n] {
+			continue
+		}
+		if !changed {
+			changed = true
+			out = &Schema{Version: s.Version, Previous: s.Previous, Fields: slices.Clone(s.Fields), Changes: s.Changes, Source: s.Source}
+		}
+		out.Fields[i].Late = as[n]
+	}
+	if !changed {
+		return s, false
+	}
+	return out, true
+}
+
 // filesOf are the types that files have an only column in, none while it is undecided.
 func filesOf(t Type) []Type {
 	if t.Kind == Unknown {

@@ -15,7 +15,26 @@ type Field struct {
 	Spellings []string
 	// Evidence is what decided the type.
 	Evidence Evidence
+	// Late says of a feed's column whose type was decided when transforms were at work
+	// already, and does not fit them, how they see it.
+	Late Late
 }
+
+// Late says what transforms make of a column of the feed that had no type when they
+// began.
+type Late uint8
+
+// What a late column is to expressions, and to the filling of nulls.
+const (
+	// NotLate is any other column, or one whose type fits.
+	NotLate Late = iota
+	// LateMisfit has no type where its own does not fit: a step there fails for each of
+	// its values.
+	LateMisfit
+	// LateUntyped has none anywhere, as what is made of it would be of another type than
+	// the table has.
+	LateUntyped
+)
 
 // Schema is one version of a table's columns. It is immutable once it has been
 // stored: a change is a new Schema with a higher Version.
@@ -96,6 +115,7 @@ type storedField struct {
 	Type      string   `json:"type"`
 	Format    string   `json:"format,omitempty"`
 	Spellings []string `json:"spellings,omitempty"`
+	Late      Late     `json:"late,omitempty"`
 	Evidence  Evidence `json:"evidence"`
 }
 
@@ -112,7 +132,7 @@ func (s *Schema) MarshalJSON() ([]byte, error) {
 func storedFields(fields []Field) (out []storedField) {
 	for _, f := range fields {
 		out = append(out, storedField{
-			Name: f.Name, Type: f.Type.String(), Format: f.Type.Format.String(), Spellings: f.Spellings, Evidence: f.Evidence,
+			Name: f.Name, Type: f.Type.String(), Format: f.Type.Format.String(), Spellings: f.Spellings, Evidence: f.Evidence, Late: f.Late,
 		})
 	}
 	return out
@@ -150,7 +170,7 @@ func (s *Schema) readFields(stored []storedField) error {
 		if !t.Format.of(t.Kind) {
 			return fmt.Errorf("read schema version %d, column %q: a %s is not written as %s", s.Version, f.Name, t, t.Format)
 		}
-		s.Fields = append(s.Fields, Field{Name: f.Name, Type: t, Spellings: f.Spellings, Evidence: f.Evidence})
+		s.Fields = append(s.Fields, Field{Name: f.Name, Type: t, Spellings: f.Spellings, Evidence: f.Evidence, Late: f.Late})
 	}
 	return nil
 }

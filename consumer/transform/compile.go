@@ -23,7 +23,7 @@ func Compile(spec Spec, source *schema.Schema) (*Program, error) {
 			v := &schema.Vector{}
 			v.Reset(f.Type)
 			b.program.sources = append(b.program.sources, Column{f.Name, v})
-			b.live = append(b.live, &column{name: f.Name, typ: f.Type, slot: b.slot(f.Type), sources: []string{f.Name}, own: f.Name})
+			b.live = append(b.live, &column{name: f.Name, typ: f.Type, slot: b.slot(f.Type), sources: []string{f.Name}, own: f.Name, late: f.Late})
 		}
 	}
 	for i, step := range spec {
@@ -56,6 +56,7 @@ type column struct {
 	// under whatever name, "" for one that was made.
 	sources []string
 	own     string
+	late    schema.Late
 }
 
 // builder compiles the steps.
@@ -151,7 +152,7 @@ func (b *builder) put(c *column) {
 // remake is a column with other values: of the same name, and the same of the feed's.
 func (b *builder) remake(c *column, t schema.Type) *column {
 	made := *c
-	made.typ, made.slot = t, b.slot(t)
+	made.typ, made.slot, made.late = t, b.slot(t), schema.NotLate
 	b.put(&made)
 	return &made
 }
@@ -283,19 +284,15 @@ func (b *builder) keep(s *Step) {
 	}
 }
 
-// expression compiles an expression of the step.
+// expression compiles an expression of the step. Where the type of late columns does
+// not fit, it is compiled as if they had only nulls, which it fails for if they have not.
 func (b *builder) expression(of any, key, text string) (*expression, []string) {
-	e, err := compile(text, func(name string) (int, schema.Type, bool) {
-		i := b.index(name)
-		if i < 0 && !b.known && b.gone[name] == "" && schema.SafeName(name) == name {
-			b.find(of, name) // which takes it for one of the feed's
-			i = b.index(name)
+	e, err := b.typed(of, text, schema.LateUntyped)
+	if err != nil && slices.ContainsFunc(b.live, func(c *column) bool { return c.late == schema.LateMisfit }) {
+		if untyped, e2 := b.typed(of, text, schema.LateMisfit); e2 == nil {
+			e, err = untyped, nil
 		}
-		if i < 0 {
-			return 0, unknown, false
-		}
-		return b.live[i].slot, b.live[i].typ, true
-	}, b.names())
+	}
 	if err != nil {
 		f := Fault{Step: b.at, Of: of, Key: key, Text: text, Message: err.Error()}
 		if broken, ok := err.(*expressionError); ok {
@@ -319,6 +316,33 @@ func (b *builder) expression(of any, key, text string) (*expression, []string) {
 		sources = union(sources, b.live[b.index(name)].sources)
 	}
 	return e, sources
+}
+
+// typed compiles an expression, to which columns that are as late as that have no type.
+func (b *builder) typed(of any, text string, untyped schema.Late) (*expression, error) {
+	e, err := compile(text, func(name string) (int, schema.Type, bool) {
+		i := b.index(name)
+		if i < 0 && !b.known && b.gone[name] == "" && schema.SafeName(name) == name {
+			b.find(of, name) // which takes it for one of the feed's
+			i = b.index(name)
+		}
+		if i < 0 {
+			return 0, unknown, false
+		}
+		if c := b.live[i]; c.late < untyped {
+			return c.slot, c.typ, true
+		}
+		return b.live[i].slot, unknown, true
+	}, b.names())
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range e.uses {
+		if c := b.live[b.index(name)]; c.late >= untyped {
+			e.untyped = append(e.untyped, untypedColumn{c.slot, fmt.Sprintf("column %s has a value, %s, and had none when the table got its columns: the step does not take it", name, c.typ)})
+		}
+	}
+	return e, nil
 }
 
 func union(a, b []string) []string {

@@ -186,7 +186,8 @@ func (b *builder) fill(s *Step) {
 		}
 		text := []byte(s.Fill[name])
 		t := c.typ
-		if t.Kind == schema.Unknown {
+		late := c.late == schema.LateUntyped || c.late == schema.LateMisfit && !reads(t, text)
+		if late || t.Kind == schema.Unknown {
 			var e schema.Evidence
 			e.Observe(text, false, nil, nil)
 			if t = e.Type(schema.Doubles); t.Kind == schema.Unknown {
@@ -207,19 +208,36 @@ func (b *builder) fill(s *Step) {
 		made := b.remake(c, t)
 		same, _ := converterOf(t, t)
 		from := c.slot
+		trouble := b.trouble("fill", name)
+		why := fmt.Sprintf("column %s has a value, %s, and had none when the table got its columns: the step makes it %s", name, c.typ, t)
 		b.run(func(r *run) {
 			in, out := r.columns[from], r.columns[made.slot]
 			out.Reset(t)
 			have := min(in.Len(), r.rows)
 			for row := range r.rows {
-				if row >= have || in.Null(row) {
+				switch {
+				case row >= have || in.Null(row):
 					same(out, &one, 0)
-				} else {
+				case late:
+					out.AppendNull()
+					r.fail(trouble, row, nil, why)
+				default:
 					same(out, in, row)
 				}
 			}
 		})
 	}
+}
+
+// reads says whether a text is a value of a type, with its format or without.
+func reads(t schema.Type, text []byte) bool {
+	var v schema.Vector
+	v.Reset(t)
+	if v.AppendCell(text) {
+		return true
+	}
+	v.Reset(plain(t))
+	return v.AppendCell(text)
 }
 
 func (b *builder) trim(s *Step) {

@@ -48,8 +48,37 @@ type node struct {
 
 // expression is a parsed and typed expression.
 type expression struct {
-	root *node
-	uses []string // columns
+	root    *node
+	uses    []string // columns
+	untyped []untypedColumn
+	out     block // where there are those
+}
+
+// untypedColumn is a column that an expression sees as null.
+type untypedColumn struct {
+	slot int
+	why  string // it fails where it is not
+}
+
+// eval works the expression out for a chunk.
+func (e *expression) eval(f *frame) *block {
+	values := e.root.eval(f)
+	if len(e.untyped) == 0 {
+		return values
+	}
+	e.out.size(e.root.typ.Kind, f.n())
+	for i := range f.n() {
+		e.out.set(e.root.typ.Kind, i, values)
+	}
+	for _, c := range e.untyped {
+		v := f.columns[c.slot]
+		for i := range min(f.n(), max(0, v.Len()-f.from)) {
+			if !v.Null(f.from + i) {
+				e.out.fail(i, c.why)
+			}
+		}
+	}
+	return &e.out
 }
 
 // scope are the columns that an expression may use.
@@ -85,7 +114,7 @@ func compile(text string, columns scope, names []string) (out *expression, err e
 		}
 	}()
 	root := c.node(tree.Node)
-	return &expression{root, c.uses}, nil
+	return &expression{root: root, uses: c.uses}, nil
 }
 
 // parse makes an error of the parser's panics, too.

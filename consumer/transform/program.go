@@ -187,6 +187,6 @@ func (r *run) values(e *expression, take func(from int, b *block)) {
 	r.frame.columns = r.columns
 	for from := 0; from < r.rows; from += chunkRows {
 		r.frame.from, r.frame.to = from, min(from+chunkRows, r.rows)
-		take(from, e.root.eval(&r.frame))
+		take(from, e.eval(&r.frame))
 	}
 }
