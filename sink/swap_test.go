@@ -3,10 +3,12 @@ package sink_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"lakefeed/sink"
 	"lakefeed/sink/mem"
+	"lakefeed/sink/sinktest"
 )
 
 // swapBench is a table of one topic partition, with one row, and a generation beside
@@ -116,6 +118,79 @@ func TestSwapClosesAgain(t *testing.T) {
 	}
 	if previous, err := live.table.Previous(t.Context()); err != nil || previous != 1 {
 		t.Errorf("Previous: %d, %v", previous, err)
+	}
+}
+
+// A swap whose rebuild dies at once is taken to its end by an owner who does no more
+// than ask where its rows go: before anything is closed, and when the target has
+// caught up. Fails where owners do not help.
+func TestSwapOfADeadRebuild(t *testing.T) {
+	_, live, next := swapBench(t)
+	if pending, err := live.table.BeginSwap(t.Context(), 2); err != nil || pending == nil {
+		t.Fatalf("BeginSwap: %v, %v", pending, err)
+	}
+	led, status, err := live.table.Route(t.Context(), 0)
+	if err != nil || led.Generation() != 2 || len(status.Behind) != 1 {
+		t.Fatalf("Route: %+v, %v", status, err)
+	}
+	if state := live.open().state; state.Closed != 1 {
+		t.Errorf("the live chain is %+v", state)
+	}
+	next.open().mustCommit(row{1, 0, false})
+	if _, status, err = live.table.Route(t.Context(), 0); err != nil || status.Pending != nil || status.Live.Generation != 2 {
+		t.Errorf("Route: %+v, %v", status, err)
+	}
+	if now, err := live.table.Swaps(t.Context()); err != nil || now.Live.Generation != 2 {
+		t.Errorf("the swap is %+v, %v", now, err)
+	}
+}
+
+// One who helps a swap that goes back falls asleep before it opens the target, and
+// wakes up when the next swap has closed that again: it stays closed. Fails where a
+// helper opens whatever is closed.
+func TestSwapHelperWakesUpLate(t *testing.T) {
+	for _, what := range []string{"set", "commits"} {
+		t.Run(what, func(t *testing.T) {
+			s, live, next := swapBench(t)
+			next.mustCommit(row{1, 0, false})
+			if status := beginSwap(t, live.table, 2); status.Live.Generation != 2 {
+				t.Fatalf("the first swap is %+v", status)
+			}
+			if _, err := live.table.BeginSwap(t.Context(), 1); err != nil { // the second one goes back
+				t.Fatal(err)
+			}
+			asleep := newOwnerOf(t, s, 0, 1, testLog)
+			slept := false
+			asleep.store.Plan = func(c sinktest.Call) sinktest.Fault {
+				if !slept && c.Op == "create" && strings.Contains(c.Key, "/g1/"+what+"/") {
+					slept = true
+					if status := helpSwap(t, live.table); status.Live.Generation != 1 || status.Live.Swap != 2 {
+						t.Errorf("the second swap is %+v", status)
+					}
+					if status := beginSwap(t, live.table, 2); status.Live.Generation != 2 || status.Live.Swap != 3 {
+						t.Errorf("the third swap is %+v", status)
+					}
+				}
+				return sinktest.NoFault
+			}
+			if _, err := asleep.table.HelpSwap(t.Context()); err != nil {
+				t.Errorf("who wakes up: %v", err)
+			}
+			if !slept {
+				t.Fatal("it opened nothing")
+			}
+			if r := lastRecord(t, live.table); r.Kind != sink.KindClose || *r.M != 3 {
+				t.Errorf("the chain of the first generation ends with %s of swap %v, want one that closes it by swap 3", r.Kind, *r.M)
+			}
+			first, err := live.table.At(t.Context(), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var closed *sink.ClosedError
+			if err := first.Extend(t.Context(), 2); !errors.As(err, &closed) || closed.Swap != 3 {
+				t.Errorf("a topic partition is added to the first generation: %v", err)
+			}
+		})
 	}
 }
 
