@@ -145,6 +145,34 @@ func TestSwapOfADeadRebuild(t *testing.T) {
 	}
 }
 
+// There is one swap at a time: who begins another is given the one that is under way,
+// also if that was begun between his look and his intent. Fails where an intent takes
+// the place of one that is there.
+func TestSwapOneAtATime(t *testing.T) {
+	s, live, _ := swapBench(t)
+	if g, _, err := live.table.Build(t.Context(), sink.BuildConfig{Config: []byte(`{"another":1}`), Partitions: 1}); err != nil || g.Generation() != 3 {
+		t.Fatal(g, err)
+	}
+	other, begun := newOwnerOf(t, s, 0, 1, testLog), false
+	live.store.Plan = func(c sinktest.Call) sinktest.Fault {
+		if !begun && strings.Contains(c.Key, "/swaps/") && c.Op != "get" {
+			begun = true
+			if pending, err := other.table.BeginSwap(t.Context(), 3); err != nil || pending == nil || pending.To != 3 {
+				t.Errorf("the other begins: %+v, %v", pending, err)
+			}
+		}
+		return sinktest.NoFault
+	}
+	for _, when := range []string{"at once", "later"} {
+		if pending, err := live.table.BeginSwap(t.Context(), 2); err != nil || pending == nil || pending.To != 3 || pending.Number != 1 {
+			t.Errorf("who begins another %s is given %+v, %v", when, pending, err)
+		}
+	}
+	if !begun {
+		t.Error("nothing was begun in between")
+	}
+}
+
 // One who helps a swap that goes back falls asleep before it opens the target, and
 // wakes up when the next swap has closed that again: it stays closed. Fails where a
 // helper opens whatever is closed.
