@@ -60,6 +60,9 @@ func (f *feed) consume(ctx context.Context, drain bool) error {
 	if err != nil {
 		return err
 	}
+	if err := f.warnOfSteps(ctx); err != nil {
+		return err
+	}
 	cons := f.consumer()
 	if drain {
 		ends, err := f.ends(ctx)

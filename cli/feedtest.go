@@ -17,6 +17,7 @@ import (
 type feedTest struct {
 	Name       string                `help:"What the test shows." yaml:"name"`
 	CSV        string                `help:"The CSV that goes in, with its header." yaml:"csv"`
+	Messages   []string              `help:"Instead of a CSV: the values of messages without a key, as others send them." yaml:"messages"`
 	Rows       []map[string]testCell `help:"The rows of the table, in the order of the CSV; of each the columns that are to be compared." yaml:"rows"`
 	Rejects    []testReject          `help:"The rows in quarantine, in the order of the CSV. Default: none." yaml:"rejects"`
 	Partitions []string              `help:"The table's partitions, such as country=de, in any order." yaml:"partitions"`
@@ -51,7 +52,7 @@ func (c testCell) String() string {
 
 // testReject is a row that is expected in quarantine.
 type testReject struct {
-	Line   int64  `help:"Its line in the CSV." yaml:"line"`
+	Line   int64  `help:"Its line in the CSV, or which of the messages it is." yaml:"line"`
 	Rule   string `help:"The rule that it broke." yaml:"rule"`
 	Column string `help:"In which column." yaml:"column"`
 }
@@ -74,8 +75,11 @@ func (f *feedSettings) checkTests(doc *config.Document) {
 			doc.Fault(&t.Name, "", "there are two tests %s", quote(t.Name))
 		}
 		names[t.Name] = true
-		if !doc.Has(&t.CSV) {
-			doc.Fault(t, "add csv: with a header and rows", "a test without a CSV")
+		switch {
+		case !doc.Has(&t.CSV) && !doc.Has(&t.Messages):
+			doc.Fault(t, "add csv: with a header and rows, or messages: with the values of messages", "a test without a CSV")
+		case doc.Has(&t.CSV) && doc.Has(&t.Messages):
+			doc.Fault(&t.Messages, "make two tests of it", "a test has a CSV or messages, and this has both")
 		}
 		if !t.has.rows && !t.has.partitions && !t.has.schema && !doc.Has(&t.Rejects) && !doc.Has(&t.Error) {
 			doc.Fault(t, "add rows, rejects, partitions, schema or error", "a test that expects nothing")

@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
+	"lakefeed/consumer/transform"
 	"lakefeed/schema"
 )
 
@@ -147,7 +150,9 @@ type reason struct {
 	Evidence  schema.Evidence `json:"evidence"`
 	Least     string          `json:"least,omitempty"`
 	Greatest  string          `json:"greatest,omitempty"`
-	Undecided string          `json:"undecided,omitempty"` // what the cells have left open
+	Undecided string          `json:"undecided,omitempty"`   // what the cells have left open
+	Made      string          `json:"made,omitempty"`        // by which step, of what
+	Feed      string          `json:"feed_column,omitempty"` // that it is, and whose evidence this is
 	Changes   []loggedVersion `json:"changes"`
 }
 
@@ -162,6 +167,9 @@ func (c *schemaWhy) Run(ctx context.Context, g *Globals) error {
 	}
 	latest := versions[len(versions)-1]
 	f, ok := latest.Field(name)
+	if !ok && latest.Source != nil && latest.Source.Index(name) >= 0 {
+		return &usageError{fmt.Sprintf("table %s has no column %s: the feed has it, and its steps leave it out or call it otherwise", c.Table, name)}
+	}
 	if !ok {
 		if f, ok = latest.Field(schema.SafeName(name)); !ok {
 			var names []string
@@ -174,6 +182,15 @@ func (c *schemaWhy) Run(ctx context.Context, g *Globals) error {
 	r := reason{Column: f.Name, Type: f.Type.Written(), Spellings: f.Spellings, Evidence: f.Evidence, Undecided: f.Evidence.Undecided(), Changes: []loggedVersion{}}
 	if f.Type.Kind != schema.String {
 		r.Undecided = ""
+	}
+	if latest.Source != nil {
+		if err := r.trace(ctx, g, c, latest); err != nil {
+			return err
+		}
+		if own, ok := latest.Source.Field(r.Feed); ok {
+			f.Evidence, f.Spellings = own.Evidence, own.Spellings
+			r.Evidence, r.Spellings = own.Evidence, own.Spellings
+		}
 	}
 	r.Least, r.Greatest, _ = f.Evidence.Bounds(f.Type)
 	for _, v := range versions {
@@ -192,13 +209,109 @@ func (c *schemaWhy) Run(ctx context.Context, g *Globals) error {
 	return nil
 }
 
+// trace finds out what steps have made the column of.
+func (r *reason) trace(ctx context.Context, g *Globals, c *schemaWhy, latest *schema.Schema) error {
+	table, err := c.table(ctx, g, c.Table)
+	if err != nil {
+		return err
+	}
+	text, err := table.LastConfig(ctx)
+	if err != nil {
+		return err
+	}
+	steps, err := stepsOf(text)
+	if err != nil {
+		return err
+	}
+	for _, step := range steps {
+		if step.Key != nil {
+			step.Key.Secret = make([]byte, transform.MinKey) // nothing is masked here
+		}
+	}
+	program, err := transform.Compile(steps, latest.Source)
+	if err != nil {
+		return nil // the steps are not those of these columns
+	}
+	o, ok := program.Origin(r.Column)
+	switch {
+	case !ok:
+		r.Made = "steps of before; those of now make no such column"
+	case o.Step < 0:
+		r.Feed = o.Sources[0]
+	default:
+		r.Made = fmt.Sprintf("transform[%d] %s", o.Step, o.Verb)
+		if o.Expression != "" {
+			r.Made += ": " + o.Expression
+		}
+		if len(o.Sources) > 0 {
+			r.Made += ", of the feed's " + strings.Join(o.Sources, ", ")
+		}
+	}
+	return nil
+}
+
+// stepsOf are the steps of a stored configuration.
+func stepsOf(config []byte) (transform.Spec, error) {
+	var stored struct {
+		Transform transform.Spec `json:"transform"`
+	}
+	if err := json.Unmarshal(config, &stored); err != nil {
+		return nil, fmt.Errorf("read the configuration that the table was written with: %w", err)
+	}
+	return stored.Transform, nil
+}
+
+// sameSteps says whether two lists of steps make the same of the same rows, but for what
+// files hold that they look values up in.
+func sameSteps(a, b transform.Spec) bool {
+	text := func(s transform.Spec) string {
+		s = slices.Clone(s)
+		for i, step := range s {
+			with := *step
+			with.Key = nil // wherever it is, it is the same if its print is
+			with.Map = maps.Clone(step.Map)
+			for column, l := range with.Map {
+				if l.File != "" {
+					same := *l
+					same.Values, same.SHA256 = nil, ""
+					with.Map[column] = &same
+				}
+			}
+			s[i] = &with
+		}
+		out, err := json.Marshal(s)
+		if err != nil {
+			return ""
+		}
+		return string(out)
+	}
+	if len(a) != len(b) || text(a) != text(b) {
+		return false
+	}
+	for i := range a {
+		if x, y := a[i].Key, b[i].Key; x != nil && y != nil && x.Print != "" && y.Print != "" && x.Print != y.Print {
+			return false
+		}
+	}
+	return true
+}
+
 func (r *reason) print(g *Globals, table string) {
 	w, e := g.stdout, &r.Evidence
 	fmt.Fprintf(w, "%s.%s is %s since schema version %d\n", table, r.Column, typeText(r.Type), r.Since)
 	if len(r.Spellings) > 0 {
 		fmt.Fprintf(w, "  in headers: %s\n", strings.Join(r.Spellings, ", "))
 	}
-	fmt.Fprintf(w, "  decided by %s, %s null, the longest of %s\n", plural(e.Cells, "cell"), countText(e.Nulls), plural(int64(e.Longest), "byte"))
+	switch {
+	case r.Made != "":
+		fmt.Fprintf(w, "  made by %s\n", r.Made)
+		e = &schema.Evidence{}
+	case r.Feed != "" && r.Feed != r.Column:
+		fmt.Fprintf(w, "  it is the feed's column %s\n", r.Feed)
+	}
+	if r.Made == "" {
+		fmt.Fprintf(w, "  decided by %s, %s null, the longest of %s\n", plural(e.Cells, "cell"), countText(e.Nulls), plural(int64(e.Longest), "byte"))
+	}
 	if r.Least != "" || r.Greatest != "" {
 		fmt.Fprintf(w, "  from %s to %s\n", r.Least, r.Greatest)
 	}

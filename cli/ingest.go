@@ -61,6 +61,9 @@ func (f *feed) ingest(ctx context.Context, follow bool) error {
 	if err := f.checkPartitioning(ctx); err != nil {
 		return err
 	}
+	if err := f.warnOfSteps(ctx); err != nil {
+		return err
+	}
 	var sent []producer.ObjectSummary
 	if !follow {
 		f.progress.expect(ctx, f.sources)

@@ -34,6 +34,8 @@ type planned struct {
 	Exists  bool   `json:"exists"`
 	Rows    int64  `json:"rows"` // that the table has
 	Version int64  `json:"schema_version,omitempty"`
+	// StepsChanged says that the table's rows were made by other steps than the file has.
+	StepsChanged bool `json:"steps_changed,omitempty"`
 
 	Objects  int64 `json:"objects"`      // of the sources
 	Size     int64 `json:"size"`         // bytes of them as stored, -1 where unknown
@@ -125,6 +127,9 @@ func (c *planCommand) plan(ctx context.Context, g *Globals, file *fileSettings, 
 	}
 	if table != nil {
 		p.Exists, p.Rows, p.Version = true, before.Rows, before.SchemaVersion
+		if p.StepsChanged, err = stepsChanged(ctx, table, of.Transform, before.Rows); err != nil {
+			return nil, err
+		}
 		if have, want := table.Shape().String(), s.shape().String(); have != want {
 			p.err = &sink.ShapeError{Table: of.Table, Have: table.Shape(), Want: s.shape()}
 			return p, nil
@@ -335,6 +340,9 @@ func (p *planned) print(w io.Writer) {
 		fmt.Fprintf(w, "it has %s, schema version %d\n", plural(p.Rows, "row"), p.Version)
 	default:
 		fmt.Fprintln(w, "new")
+	}
+	if p.StepsChanged {
+		fmt.Fprintf(w, "  steps: they are not those that the table was written with: %s stay as they are, and new ones are made by these; lakefeed rebuild %s makes all by these\n", plural(p.Rows, "row"), p.Table)
 	}
 	switch {
 	case p.Objects == 0 && p.err == nil:

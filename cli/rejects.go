@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -80,20 +81,12 @@ func (c *rejectsCommand) Run(ctx context.Context, g *Globals) error {
 	}
 	out := rejected{Table: c.Table, Causes: []rejectsCause{}}
 	for p := range table.Partitions() {
-		files, err := table.QuarantineFiles(ctx, p)
+		rows, err := quarantined(ctx, table, p, choose)
 		if err != nil {
 			return err
 		}
-		for _, f := range files {
-			rows, err := table.ReadQuarantine(ctx, f)
-			if err != nil {
-				return err
-			}
-			for i := range rows {
-				if choose(&rows[i]) {
-					out.add(&rows[i], c.Examples)
-				}
-			}
+		for i := range rows {
+			out.add(&rows[i], c.Examples)
 		}
 	}
 	slices.SortStableFunc(out.Causes, func(a, b rejectsCause) int { return cmp.Compare(b.Rows, a.Rows) })
@@ -102,6 +95,36 @@ func (c *rejectsCommand) Run(ctx context.Context, g *Globals) error {
 	}
 	out.print(g.stdout)
 	return nil
+}
+
+// relists is how often the quarantine is listed again, because a replay has retired a
+// file between its listing and its reading.
+const relists = 20
+
+// quarantined are chosen rows of the quarantine of a topic partition, as of one moment.
+func quarantined(ctx context.Context, table *sink.Table, partition int, choose func(*sink.QuarantineRow) bool) (chosen []sink.QuarantineRow, err error) {
+	for range relists {
+		var files []sink.File
+		if files, err = table.QuarantineFiles(ctx, partition); err != nil {
+			return nil, err
+		}
+		chosen = chosen[:0]
+		for _, f := range files {
+			var rows []sink.QuarantineRow
+			if rows, err = table.ReadQuarantine(ctx, f); err != nil {
+				break
+			}
+			for i := range rows {
+				if choose(&rows[i]) {
+					chosen = append(chosen, rows[i])
+				}
+			}
+		}
+		if !errors.Is(err, sink.ErrNotExist) {
+			return chosen, err
+		}
+	}
+	return nil, err
 }
 
 func (r *rejected) add(q *sink.QuarantineRow, examples int) {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"lakefeed/broker"
 	"lakefeed/sink"
 )
 
@@ -113,12 +114,14 @@ func (c *testCommand) run(ctx context.Context, g *Globals, file *fileSettings, o
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	source := filepath.Join(dir, "test.csv")
-	if err := os.WriteFile(source, []byte(t.CSV), 0o600); err != nil {
-		return nil, err
-	}
 	s := temporary(dir, file, of, c.Memory)
-	s.Sources = []string{source}
+	if t.Messages == nil {
+		source := filepath.Join(dir, "test.csv")
+		if err := os.WriteFile(source, []byte(t.CSV), 0o600); err != nil {
+			return nil, err
+		}
+		s.Sources = []string{source}
+	}
 	s.Meta = true // by which the rows are put in order
 
 	quiet := *g
@@ -126,7 +129,12 @@ func (c *testCommand) run(ctx context.Context, g *Globals, file *fileSettings, o
 	j := &job{
 		settings: []Settings{s}, stored: true, print: (*report).print,
 		check: func(ctx context.Context, f *feed) error { return f.checkIngest(ctx) },
-		do:    func(ctx context.Context, f *feed) error { return f.ingest(ctx, false) },
+		do: func(ctx context.Context, f *feed) error {
+			if err := f.send(ctx, t.Messages); err != nil {
+				return err
+			}
+			return f.ingest(ctx, false)
+		},
 	}
 	out := &found{err: j.run(ctx, &quiet)}
 	if ctx.Err() != nil {
@@ -146,7 +154,29 @@ func (c *testCommand) run(ctx context.Context, g *Globals, file *fileSettings, o
 	if err := out.read(ctx, table, of.Meta); err != nil {
 		return nil, err
 	}
+	for i := range out.rejects {
+		if q := &out.rejects[i]; t.Messages != nil {
+			q.Line = q.Offset + 1
+		}
+	}
 	return out, nil
+}
+
+// send sends messages of others to the feed's topic, which is made for them.
+func (f *feed) send(ctx context.Context, values []string) error {
+	if len(values) == 0 {
+		return nil
+	}
+	topic, err := f.Topic.ensure(ctx, f.conn)
+	if err != nil {
+		return err
+	}
+	var b broker.Batch
+	for _, v := range values {
+		b.Append(nil, []byte(v), nil, time.Now().UnixMilli())
+	}
+	_, err = f.conn.client.Produce(ctx, topic.Name, 0, &b)
+	return err
 }
 
 // read takes what is in the lake.

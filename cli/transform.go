@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"lakefeed/cli/config"
 	"lakefeed/consumer/transform"
+	"lakefeed/sink"
 )
 
 // checkTransform adds the faults of the feed's steps, and reads the files in which they
@@ -73,6 +75,32 @@ func (s *Settings) explain(err error) error {
 		return err
 	}
 	return doc.Err()
+}
+
+// stepsChanged says whether a table of so many rows was last written with other steps.
+func stepsChanged(ctx context.Context, table *sink.Table, steps transform.Spec, rows int64) (bool, error) {
+	latest, err := table.Schemas().Latest(ctx)
+	if err != nil || latest == nil || rows == 0 || len(steps) == 0 && latest.Source == nil {
+		return false, err
+	}
+	text, err := table.LastConfig(ctx)
+	if err != nil {
+		return false, err
+	}
+	before, err := stepsOf(text)
+	if err != nil {
+		return false, err
+	}
+	return !sameSteps(before, steps), nil
+}
+
+// warnOfSteps tells that a table will have rows that different steps have made.
+func (f *feed) warnOfSteps(ctx context.Context) error {
+	changed, err := stepsChanged(ctx, f.table, f.Transform, 1)
+	if err == nil && changed {
+		f.progress.say("warning: the steps of table %s are not those that it was written with: rows of before stay as they were made, until lakefeed rebuild %s makes all of them by these", f.Table, f.Table)
+	}
+	return err
 }
 
 // unlock finds the keys of the feed's masks.

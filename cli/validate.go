@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+
+	"lakefeed/schema"
 )
 
 type validateCommand struct {
@@ -25,6 +27,7 @@ type validatedFeed struct {
 	Topic       string   `json:"topic"`
 	Source      []string `json:"source"`
 	PartitionBy []string `json:"partition_by,omitempty"`
+	Warnings    []string `json:"warnings,omitempty"`
 }
 
 func (c *validateCommand) Run(g *Globals) error {
@@ -38,7 +41,7 @@ func (c *validateCommand) Run(g *Globals) error {
 	v := validated{File: f.doc.Name(), Lake: cmp.Or(f.Lake.Lake, defaultLake), Kafka: f.kafkaText()}
 	for i := range f.Feeds {
 		feed := &f.Feeds[i]
-		v.Feeds = append(v.Feeds, validatedFeed{feed.Table, feed.topicName(), feed.Source, feed.PartitionBy})
+		v.Feeds = append(v.Feeds, validatedFeed{feed.Table, feed.topicName(), feed.Source, feed.PartitionBy, feed.warnings()})
 	}
 	if c.json() {
 		return writeJSON(g.stdout, v)
@@ -49,7 +52,23 @@ func (c *validateCommand) Run(g *Globals) error {
 	for _, feed := range v.Feeds {
 		fmt.Fprintf(tab, "  %s\t%s\t%s\t%s\n", feed.Table, feed.Topic, cmp.Or(strings.Join(feed.Source, ", "), "(what others send)"), strings.Join(feed.PartitionBy, ", "))
 	}
-	return tab.Flush()
+	if err := tab.Flush(); err != nil {
+		return err
+	}
+	for _, feed := range v.Feeds {
+		for _, warning := range feed.Warnings {
+			fmt.Fprintf(g.stderr, "warning: feed %s: %s\n", feed.Table, warning)
+		}
+	}
+	return nil
+}
+
+// warnings are what is valid, and does not do what it seems to say.
+func (f *feedSettings) warnings() (out []string) {
+	if f.Transform.Masks() && f.Schema.OnCellCount == schema.PolicyRescue {
+		out = append(out, "on_cell_count: rescue is as reject for a feed with masks, since of a row with other cells than its header it is not known which are to be hidden")
+	}
+	return out
 }
 
 // kafkaText says which Kafka the file has.

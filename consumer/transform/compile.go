@@ -23,7 +23,7 @@ func Compile(spec Spec, source *schema.Schema) (*Program, error) {
 			v := &schema.Vector{}
 			v.Reset(f.Type)
 			b.program.sources = append(b.program.sources, Column{f.Name, v})
-			b.live = append(b.live, &column{name: f.Name, typ: f.Type, slot: b.slot(f.Type), sources: []string{f.Name}, own: f.Name, late: f.Late})
+			b.live = append(b.live, &column{name: f.Name, typ: f.Type, slot: b.slot(f.Type), sources: []string{f.Name}, own: f.Name, late: f.Late, step: -1})
 		}
 	}
 	for i, step := range spec {
@@ -37,6 +37,7 @@ func Compile(spec Spec, source *schema.Schema) (*Program, error) {
 	for _, c := range b.live {
 		b.program.fields = append(b.program.fields, schema.Field{Name: c.name, Type: plain(c.typ)})
 		b.program.output = append(b.program.output, c.slot)
+		b.program.origins = append(b.program.origins, c.origin(spec))
 	}
 	return &b.program, nil
 }
@@ -57,6 +58,18 @@ type column struct {
 	sources []string
 	own     string
 	late    schema.Late
+	// step is the place of the step that made it, -1 for a column of the feed, verb what
+	// that does.
+	step int
+	verb string
+}
+
+func (c *column) origin(spec Spec) Origin {
+	o := Origin{Step: c.step, Verb: c.verb, Sources: c.sources}
+	if c.verb == "set" {
+		o.Expression = spec[c.step].Set[c.name]
+	}
+	return o
 }
 
 // builder compiles the steps.
@@ -69,6 +82,7 @@ type builder struct {
 	faults  Faults
 
 	at       int
+	verb     string
 	step     *Step
 	troubles []*trouble
 	masked   []masked
@@ -127,7 +141,7 @@ func (b *builder) find(of any, name string) *column {
 		return nil
 	}
 	if !b.known {
-		c := &column{name: name, slot: b.slot(unknown), sources: []string{name}, own: name}
+		c := &column{name: name, slot: b.slot(unknown), sources: []string{name}, own: name, step: -1}
 		b.live = append(b.live, c)
 		return c
 	}
@@ -141,6 +155,7 @@ func (b *builder) find(of any, name string) *column {
 
 // put sets a column by its name, in the place of one that has it.
 func (b *builder) put(c *column) {
+	c.step, c.verb = b.at, b.verb
 	delete(b.gone, c.name)
 	if i := b.index(c.name); i >= 0 {
 		b.live[i] = c
@@ -224,6 +239,7 @@ func (b *builder) add(s *Step) {
 	}
 	for _, v := range verbs {
 		if v.set {
+			b.verb = v.name
 			v.do(s)
 		}
 	}

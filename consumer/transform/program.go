@@ -46,6 +46,7 @@ type Failure struct {
 // from run to run, and is not safe for concurrent use.
 type Program struct {
 	fields  []schema.Field
+	origins []Origin // of the fields
 	sources []Column // slot i is of source i
 	made    []*schema.Vector
 	steps   []runner
@@ -78,6 +79,24 @@ const (
 // Fields are the columns of the table that the program makes, in order. Those whose
 // kind is Unknown have held only nulls.
 func (p *Program) Fields() []schema.Field { return p.fields }
+
+// Origin says what a column of the table is made of.
+type Origin struct {
+	Step       int      // place of the last step that made its values; -1 for a column of the feed as it is
+	Verb       string   // what that step does
+	Expression string   // of a set
+	Sources    []string // columns of the feed; none of a mask, which shows nothing of them
+}
+
+// Origin of a column of the table. ok is false where the program makes none of the name.
+func (p *Program) Origin(name string) (o Origin, ok bool) {
+	for i, f := range p.fields {
+		if f.Name == name {
+			return p.origins[i], true
+		}
+	}
+	return o, false
+}
 
 // Run makes the records of a batch.
 func (p *Program) Run(in *Batch) *Result {

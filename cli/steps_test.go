@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// What steps make of a column is said, and when they are others than those that made
+// the table's rows: by plan, and by the first run with them.
+func TestStepsAreExplained(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("LAKEFEED_MASK_KEY", "a key of more than 16 characters")
+	write(t, "codes.csv", "code,name\nx,Ex\n")
+	config := func(factor string) {
+		write(t, "lakefeed.yaml", "feeds:\n  - table: t\n    source: a.csv\n    schema: {on_cell_count: rescue}\n    transform:\n      - rename: {n: amount}\n      - set: {twice: amount * "+factor+"}\n"+
+			"      - mask: {mail: hmac}\n      - map: {code: {file: codes.csv, value: name}}\n      - drop: [gone]\n")
+	}
+	config("2")
+	write(t, "a.csv", "id,n,mail,code,gone\n1,2,a@b,x,1\n2,3,c@d,x,2\n")
+	run := func(code int, args ...string) string {
+		t.Helper()
+		got, out, talk := command(t.Context(), "", args...)
+		if got != code {
+			t.Errorf("%v: exit %d\n%s%s", args, got, out, talk)
+		}
+		return out + talk
+	}
+	if said := run(exitDone, "validate"); !strings.Contains(said, "on_cell_count: rescue is as reject for a feed with masks") {
+		t.Errorf("validate says %s", said)
+	}
+	run(exitDone, "ingest")
+	for column, want := range map[string][]string{
+		"id":     {"decided by 2 cells"},
+		"amount": {"it is the feed's column n", "decided by 2 cells", "from 2 to 3"},
+		"twice":  {"made by transform[1] set: amount * 2, of the feed's n"},
+		"mail":   {"made by transform[2] mask"},
+		"code":   {"made by transform[3] map, of the feed's code"},
+	} {
+		said := run(exitDone, "schema", "why", "t", column)
+		for _, part := range want {
+			if !strings.Contains(said, part) {
+				t.Errorf("of %s is said %s, want %s", column, said, part)
+			}
+		}
+		if strings.Contains(said, "a@b") {
+			t.Errorf("of %s is said %s", column, said)
+		}
+	}
+	if said := run(exitUsage, "schema", "why", "t", "gone"); !strings.Contains(said, "its steps leave it out") {
+		t.Errorf("of a column that is dropped is said %s", said)
+	}
+	const changed = "not those that"
+	// Another file of values is no other step.
+	write(t, "codes.csv", "code,name\nx,Ex\ny,Why\n")
+	if said := run(exitDone, "plan") + run(exitDone, "ingest"); strings.Contains(said, changed) {
+		t.Errorf("of the same steps is said %s", said)
+	}
+	config("3")
+	if said := run(exitDone, "plan"); !strings.Contains(said, changed) || !strings.Contains(said, "2 rows stay as they are") {
+		t.Errorf("plan says %s", said)
+	}
+	write(t, "b.csv", "id,n,mail,code,gone\n3,4,e@f,y,1\n")
+	text, err := os.ReadFile("lakefeed.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, "lakefeed.yaml", strings.Replace(string(text), "source: a.csv", "source: [a.csv, b.csv]", 1))
+	if said := run(exitDone, "ingest"); strings.Count(said, changed) != 1 {
+		t.Errorf("ingest says %s", said)
+	}
+	if said := run(exitDone, "plan") + run(exitDone, "ingest"); strings.Contains(said, changed) {
+		t.Errorf("once more is said %s", said)
+	}
+	run(exitDone, "rebuild", "t")
+	if said := run(exitDone, "schema", "why", "t", "twice"); !strings.Contains(said, "amount * 3") {
+		t.Errorf("after a rebuild is said %s", said)
+	}
+}
+
+// Tests of a feed that others send to: messages go in, and a message's place stands for
+// a line.
+func TestTestsOfMessages(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "lakefeed.yaml", `
+feeds:
+  - table: events
+    topic: theirs
+    messages: {format: json}
+    transform: [{cast: {n: bigint}}, {where: kind != "noise"}]
+    tests:
+      - name: objects
+        messages: ['{"id": 1, "kind": "a", "n": "7"}', '{"id": 2, "kind": "noise", "n": 1}', '[3]', '{"id": 4, "kind": "b", "n": "x"}', '{"id": 5, "kind": "c"}']
+        rows: [{id: 1, n: 7}, {id: 5, n: null}]
+        rejects: [{line: 3, rule: not_json}, {line: 4, rule: cast, column: n}]
+        schema: {id: bigint, kind: string, n: bigint}
+`)
+	if code, out, talk := command(t.Context(), "", "test"); code != exitDone || !strings.Contains(out, "1 test passed") {
+		t.Errorf("exit %d\n%s%s", code, out, talk)
+	}
+	write(t, "lakefeed.yaml", `
+feeds:
+  - table: events
+    messages: {format: json}
+    tests:
+      - {name: both, csv: "a\n1", messages: ['{}'], rows: []}
+      - {name: neither, rows: []}
+`)
+	if code, _, talk := command(t.Context(), "", "test"); code != exitUsage || !strings.Contains(talk, "this has both") || !strings.Contains(talk, "or messages: with the values of messages") {
+		t.Errorf("exit %d\n%s", code, talk)
+	}
+}
