@@ -184,6 +184,16 @@ func (f *feed) open(ctx context.Context, find func(context.Context) (broker.Topi
 	return f.openRaw(ctx)
 }
 
+// checkPin says which topic partitions there are when others are asked for.
+func (f *feed) checkPin() error {
+	for _, p := range f.Pin {
+		if p < 0 || p >= f.topic.Partitions {
+			return &usageError{fmt.Sprintf("--pin %d: topic %s has the topic partitions 0 to %d", p, f.topic.Name, f.topic.Partitions-1)}
+		}
+	}
+	return nil
+}
+
 // openRaw opens the topic's raw zone, if there is to be one. Where there is one
 // already, it is kept complete.
 func (f *feed) openRaw(ctx context.Context) error {
@@ -210,7 +220,7 @@ func (f *feed) openRaw(ctx context.Context) error {
 func (f *feed) producer(follow bool) *producer.Producer {
 	return &producer.Producer{Config: producer.Config{
 		Client: f.conn.client, Topic: f.topic, Sources: f.sources, Exclusive: f.conn.embedded != nil, Follow: follow, CSV: f.CSV.overrides(),
-		HeadersEvery: f.Every, Raw: f.raw, Events: f.metrics.producer(f.Table, f.progress.producer()), Log: f.logger(),
+		HeadersEvery: f.Every, Pin: f.Pin, Raw: f.raw, Events: f.metrics.producer(f.Table, f.progress.producer()), Log: f.logger(),
 	}}
 }
 

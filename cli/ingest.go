@@ -53,6 +53,9 @@ func (f *feed) ingest(ctx context.Context, follow bool) error {
 	if err != nil {
 		return err
 	}
+	if err := f.checkPin(); err != nil {
+		return err
+	}
 	if len(f.sources) > 0 {
 		if err := f.infer(ctx); err != nil {
 			return err

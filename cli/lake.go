@@ -15,6 +15,7 @@ import (
 type Lake struct {
 	Lake  string `help:"Folder of the lake, or s3://bucket/prefix." default:"${default_lake}" placeholder:"DIR|URI" yaml:"lake"`
 	State string `help:"Folder or s3://bucket/prefix of the lake's state, _lakefeed, where it is not to be in the lake." placeholder:"DIR|URI" yaml:"state"`
+	Rate  int    `name:"s3-rate" help:"Requests a second to the lake's bucket, of this process, at most; 0 for any number." default:"1000" placeholder:"N" yaml:"s3_rate"`
 }
 
 // defaultLake is where a lake is that nobody names.
@@ -44,14 +45,17 @@ func (l *Lake) writable(ctx context.Context, g *Globals, memory bytesFlag) (sink
 }
 
 func (l *Lake) open(ctx context.Context, g *Globals, memory int64, write bool) (sink.Store, error) {
-	lake, err := place(ctx, g, "lake", l.Lake, memory, write)
+	if l.Rate < 0 {
+		return nil, &usageError{"--s3-rate must be 1 or more, or 0 for any number"}
+	}
+	lake, err := place(ctx, g, "lake", l.Lake, l.Rate, memory, write)
 	if err != nil {
 		return nil, err
 	}
 	if l.State == "" {
 		return lake, sink.CheckState(ctx, lake)
 	}
-	state, err := place(ctx, g, "state", l.State, memory, write)
+	state, err := place(ctx, g, "state", l.State, l.Rate, memory, write)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +63,7 @@ func (l *Lake) open(ctx context.Context, g *Globals, memory int64, write bool) (
 }
 
 // place opens the store at a location, which is that of a lake or a state.
-func place(ctx context.Context, g *Globals, what, location string, memory int64, write bool) (sink.Store, error) {
+func place(ctx context.Context, g *Globals, what, location string, rate int, memory int64, write bool) (sink.Store, error) {
 	if err := checkSecretless(what, location); err != nil {
 		return nil, err
 	}
@@ -74,7 +78,7 @@ func place(ctx context.Context, g *Globals, what, location string, memory int64,
 		return nil, &usageError{what + " " + err.Error()}
 	}
 	config.Memory = memory
-	aws, err := awsclient.Load(ctx, awsclient.Options{Log: g.logger()})
+	aws, err := awsclient.Load(ctx, awsclient.Options{Log: g.logger(), Rate: rate})
 	if err != nil {
 		return nil, err
 	}

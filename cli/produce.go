@@ -101,7 +101,7 @@ func (f *feed) produce(ctx context.Context, follow bool) (err error) {
 	if f.topic, err = f.Topic.ensure(ctx, f.conn); err != nil {
 		return err
 	}
-	if err := f.openRaw(ctx); err != nil {
+	if err := errors.Join(f.checkPin(), f.openRaw(ctx)); err != nil {
 		return err
 	}
 	if !follow {

@@ -53,9 +53,10 @@ type Topic struct {
 	Replicas   int    `name:"replication" help:"Replication factor, when the topic is made. Default: the brokers' default." placeholder:"N" yaml:"replication"`
 }
 
-// Send is the flag that says how rows are sent.
+// Send are the flags that say how rows are sent.
 type Send struct {
-	Every bool `name:"headers-every-message" help:"Write the row's headers on every message, for readers of other makes." yaml:"headers_every_message"`
+	Every bool  `name:"headers-every-message" help:"Write the row's headers on every message, for readers of other makes." yaml:"headers_every_message"`
+	Pin   []int `help:"Send objects that nobody has begun yet to these topic partitions only, comma between, and so keep history out of the way of live rows. Default: all." placeholder:"N" yaml:"pin"`
 }
 
 // RawZone is the flag that asks for copies of what comes in.

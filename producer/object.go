@@ -269,7 +269,7 @@ func (p *Producer) claim(ctx context.Context, o *Object, d decision) (_ *claim, 
 		c.Known, c.SeekTail = found.Known, found.SeekTail
 	}
 	stream := schema.NewStreamID(o.URI, d.version, d.from)
-	c.Ranges = []byteRange{{From: d.from, To: -1, Stream: stream, Partition: int(stream.Hash64() % uint64(p.Topic.Partitions))}}
+	c.Ranges = []byteRange{{From: d.from, To: -1, Stream: stream, Partition: p.pinned(stream)}}
 	if _, c.Start, err = p.Client.Offsets(ctx, p.Topic.Name, c.Ranges[0].Partition); err != nil {
 		return nil, false, err
 	}
@@ -278,6 +278,14 @@ func (p *Producer) claim(ctx context.Context, o *Object, d decision) (_ *claim, 
 		err = c.usable()
 	}
 	return c, mine, err
+}
+
+// pinned is the topic partition of a stream that is claimed now.
+func (p *Producer) pinned(stream schema.StreamID) int {
+	if n := uint64(len(p.Pin)); n > 0 {
+		return p.Pin[stream.Hash64()%n]
+	}
+	return int(stream.Hash64() % uint64(p.Topic.Partitions))
 }
 
 // sniff finds an object's dialect from its first bytes, and gives their mark.

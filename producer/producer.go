@@ -52,6 +52,10 @@ type Config struct {
 	// nowhere.
 	Raw *raw.Zone
 
+	// Pin are the topic partitions that objects which nobody has begun are sent to; empty
+	// for all of them.
+	Pin []int
+
 	CSV          csv.Overrides
 	HeadersEvery bool // write a row's headers on every message
 	BatchBytes   int  // of a record batch, before compression
@@ -123,6 +127,9 @@ func (c *Config) validate() error {
 	fault(c.Client == nil, "Client is required")
 	fault(c.Topic.Name == "", "Topic is required: look it up with Client.Topic or Client.EnsureTopic")
 	fault(c.Topic.Name != "" && c.Topic.Partitions < 1, "Topic %s has %d topic partitions and needs one at least", c.Topic.Name, c.Topic.Partitions)
+	for _, p := range c.Pin {
+		fault(p < 0 || p >= c.Topic.Partitions && c.Topic.Partitions > 0, "Pin has topic partition %d, and topic %s has 0 to %d", p, c.Topic.Name, c.Topic.Partitions-1)
+	}
 	fault(c.BatchBytes < 0, "BatchBytes is %d and must not be negative", c.BatchBytes)
 	fault(c.BatchRows < 0, "BatchRows is %d and must not be negative", c.BatchRows)
 	fault(c.MaxRecord < 0, "MaxRecord is %d and must not be negative", c.MaxRecord)
@@ -207,7 +214,7 @@ func (p *Producer) summary() (s Summary) {
 // object that is not done.
 func (p *Producer) pass(ctx context.Context) (held bool, err error) {
 	group, work := errgroup.WithContext(ctx)
-	group.SetLimit(p.Topic.Partitions)
+	group.SetLimit(cmp.Or(len(p.Pin), p.Topic.Partitions))
 	var mu sync.Mutex
 	listed := map[string]bool{}
 	for i, source := range p.Sources {

@@ -68,6 +68,21 @@ func (k *KafkaServer) HasTopic(t testing.TB, topic string) bool {
 	return len(answer.Topics) == 1 && answer.Topics[0].Error == nil
 }
 
+// DeleteTopic removes a topic with all that is in it, and waits until it is gone.
+func (k *KafkaServer) DeleteTopic(t testing.TB, topic string) {
+	t.Helper()
+	answer, err := k.client().DeleteTopics(context.Background(), &kafkago.DeleteTopicsRequest{Topics: []string{topic}})
+	if err == nil {
+		err = answer.Errors[topic]
+	}
+	if err != nil {
+		t.Fatalf("delete topic %s: %v", topic, err)
+	}
+	for k.HasTopic(t, topic) {
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // Ends are the offsets behind the last message, by topic partition.
 func (k *KafkaServer) Ends(t testing.TB, topic string, partitions int) []int64 {
 	t.Helper()

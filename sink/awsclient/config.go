@@ -44,6 +44,7 @@ const (
 type Options struct {
 	Patience time.Duration // 0: Patience
 	Log      *slog.Logger  // hears of repeated requests at level debug; nil: nobody does
+	Rate     int           // requests a second at most, of all clients made of it together; 0: any number
 }
 
 // Load finds credentials, region and endpoints where every AWS tool looks:
@@ -69,6 +70,9 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		return cfg, &Error{Kind: ErrConfig, Err: err, Reason: fmt.Sprintf("the AWS configuration cannot be used: %v (look at AWS_PROFILE and the AWS_ variables)", err)}
 	}
 	cfg.Credentials = credentials{cfg.Credentials}
+	if o.Rate > 0 {
+		cfg.APIOptions = append(cfg.APIOptions, newPace(o.Rate).attach)
+	}
 	return cfg, nil
 }
 
