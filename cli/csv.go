@@ -72,5 +72,20 @@ func (c *CSV) Validate() error {
 	if c.Encoding != nil && !slices.Contains(csv.Encodings(), *c.Encoding) {
 		return &usageError{"--encoding takes one of " + strings.Join(csv.Encodings(), ", ") + ", not " + quote(*c.Encoding)}
 	}
+	o := c.overrides()
+	d := csv.Dialect{Delimiter: "\x00"} // which has no other meaning
+	for _, f := range []struct{ to, from *byte }{{&d.Quote, o.Quote}, {&d.Escape, o.Escape}, {&d.Comment, o.Comment}} {
+		if f.from != nil {
+			*f.to = *f.from
+		}
+	}
+	if o.Delimiter != nil {
+		if d.Delimiter = *o.Delimiter; d.Delimiter == "" {
+			return &usageError{"--delimiter takes the text between two cells, not nothing"}
+		}
+	}
+	if err := d.Validate(); err != nil {
+		return &usageError{err.Error()}
+	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -297,7 +298,9 @@ func (c *candidate) rate() {
 	c.worth *= 1 - 0.5*float64(c.torn(c.lines[first:last+1]))/float64(inside)
 	if c.width == 1 {
 		// A table of one column is what is left when nothing else fits.
-		c.score = 0.1 * c.worth
+		if c.score = 0.1 * c.worth; c.d.Delimiter != "," { // which some lines have, and parts nothing
+			c.score *= 0.5
+		}
 		return
 	}
 	c.score = c.share * c.in * c.worth * float64(c.width-1) / float64(c.width)
@@ -305,6 +308,10 @@ func (c *candidate) rate() {
 	switch d := strings.TrimSpace(c.d.Delimiter); {
 	case d == ":" && (c.share < 1 || c.in < 1 || len(c.lines) < 3 || c.width == 2 && (len(c.lines) < 4 || c.clock())):
 		c.score = 0 // times and URLs have colons
+	case (d == ":" || d == "" && c.d.Delimiter[0] == ' ') && c.moments():
+		c.score = 0
+	case d == ":" && c.timed():
+		c.score *= 0.3
 	case d == ":":
 		c.score *= 0.7
 	case d == "" && c.d.Delimiter[0] == ' ':
@@ -340,6 +347,40 @@ func (c *candidate) clock() bool {
 		}
 	}
 	return false
+}
+
+// aTime is a time of day amid others.
+var aTime = regexp.MustCompile(`(^|\D)\d{1,2}:\d\d(\D|$)`)
+
+// timed says whether nearly every line has a time of day, which colons part.
+func (c *candidate) timed() bool {
+	lines := c.lines[:min(len(c.lines), 200)]
+	n := 0
+	for _, l := range lines {
+		if aTime.Match(c.text[l.from-c.o.Offset : l.to-c.o.Offset]) {
+			n++
+		}
+	}
+	return n*10 >= len(lines)*9
+}
+
+// aMoment is a time of day, with the day before it or not.
+var aMoment = regexp.MustCompile(`^"?(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T])?\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?([AaPp][Mm]|Z|UTC|GMT|[+-]\d\d(:?\d\d)?))?"?$`)
+
+// moments says whether nearly every line, its name aside, is one moment: a column of
+// timestamps, whose parts are no cells.
+func (c *candidate) moments() bool {
+	lines := c.lines[:min(len(c.lines), 200)]
+	if len(lines) > 1 {
+		lines = lines[1:]
+	}
+	n := 0
+	for _, l := range lines {
+		if aMoment.Match(bytes.TrimRight(c.text[l.from-c.o.Offset:l.to-c.o.Offset], " \r\n")) {
+			n++
+		}
+	}
+	return n*10 >= len(lines)*9
 }
 
 // halved says whether the delimiter is half of the one that the text has: nearly
