@@ -3,7 +3,7 @@ package consumer
 import "sync"
 
 // Budget bounds the text of rows in all open batches of the consumers that share
-// it. A worker that finds it used up commits its batch, or waits for another's.
+// it, and the columns that steps will make of them. A worker that finds it used up commits its batch, or waits for another's.
 type Budget struct {
 	mu    sync.Mutex
 	used  int
@@ -29,6 +29,13 @@ func (b *Budget) take(n int) (wait <-chan struct{}) {
 		b.freed = make(chan struct{})
 	}
 	return b.freed
+}
+
+// charge adds n bytes that cannot be waited for.
+func (b *Budget) charge(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used += n
 }
 
 func (b *Budget) give(n int) {

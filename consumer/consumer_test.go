@@ -22,6 +22,7 @@ import (
 	"lakefeed/broker"
 	"lakefeed/broker/embedded"
 	"lakefeed/consumer"
+	"lakefeed/consumer/transform"
 	"lakefeed/schema"
 	"lakefeed/schema/wire"
 	"lakefeed/sink"
@@ -48,6 +49,8 @@ type bench struct {
 	adopt     bool
 	contract  *schema.Contract
 	messages  *consumer.Messages
+	steps     transform.Spec
+	memory    int
 }
 
 func newBench(t *testing.T, partitions int) *bench {
@@ -155,7 +158,7 @@ func (b *bench) table() *sink.Table {
 
 // config is the text that records refer to, as the command line writes it.
 func (b *bench) config() []byte {
-	text, err := json.Marshal(map[string]any{"schema": b.contract, "messages": b.messages})
+	text, err := json.Marshal(map[string]any{"schema": b.contract, "messages": b.messages, "transform": b.steps})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -171,7 +174,7 @@ func (b *bench) drain() error {
 // drainUntil drains unless ctx ends before.
 func (b *bench) drainUntil(ctx context.Context) error {
 	b.t.Helper()
-	c := &consumer.Consumer{Client: b.client, Topic: b.topic, Table: b.table(), Events: b.events, Group: b.group, FlushBytes: b.flush, Meta: b.shape.Meta, OnDataLoss: b.loss, AdoptNewLog: b.adopt, Contract: b.contract, Messages: b.messages}
+	c := &consumer.Consumer{Client: b.client, Topic: b.topic, Table: b.table(), Events: b.events, Group: b.group, FlushBytes: b.flush, Meta: b.shape.Meta, OnDataLoss: b.loss, AdoptNewLog: b.adopt, Contract: b.contract, Messages: b.messages, Transform: b.steps, Memory: b.memory}
 	ends := map[int]int64{}
 	for p := range b.topic.Partitions {
 		_, end, err := b.client.Offsets(b.t.Context(), b.topic.Name, p)

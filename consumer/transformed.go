@@ -51,6 +51,7 @@ func (w *worker) records(ctx context.Context) (*sink.Records, error) {
 		}
 	}
 	made := program.Run(in)
+	w.made = float64(program.Bytes()) / float64(max(1, b.bytes))
 	filtered := make([]int64, len(made.Filtered))
 	for i, row := range made.Filtered {
 		filtered[i] = b.places.offsets[row]

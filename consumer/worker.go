@@ -40,7 +40,8 @@ type worker struct {
 	log      string // log id of the topic
 	position int64  // next offset to read
 	since    time.Time
-	reserved int // bytes taken from the budget
+	reserved int     // bytes taken from the budget
+	made     float64 // bytes of columns that the steps make of a byte of text, by the last batch
 
 	recipe  *recipe
 	recipes map[string]*recipe // of records, by their configuration
@@ -76,6 +77,9 @@ func (c *Consumer) worker(partition int, process context.Context, hint func(cont
 	w := &worker{c: c, partition: partition, process: process, hint: hint, recipe: c.recipe.alike()}
 	w.work(c.Table)
 	w.at = func() schema.Witness { return schema.Witness{Source: w.origin.source, Line: w.origin.line} }
+	if len(c.recipe.steps) > 0 {
+		w.made = 1 // before the first batch has shown it
+	}
 	w.batch.showMeta = c.Meta
 	if c.Meta || c.Table.Shape().UsesIngestedAt() {
 		w.batch.meta = &metaColumns{}
@@ -300,6 +304,11 @@ func (w *worker) read(ctx, steady context.Context, draining bool) error {
 	unused := fetchBytes - min(fetchBytes, max(0, w.batch.bytes-before))
 	w.c.Budget.give(min(unused, w.reserved))
 	w.reserved -= min(unused, w.reserved)
+	if grown := w.batch.bytes - before; grown > 0 && w.made > 0 { // what the steps will make of it
+		n := int(float64(grown) * w.made)
+		w.c.Budget.charge(n)
+		w.reserved += n
+	}
 	return err
 }
 

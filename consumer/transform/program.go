@@ -80,6 +80,14 @@ const (
 // kind is Unknown have held only nulls.
 func (p *Program) Fields() []schema.Field { return p.fields }
 
+// Bytes is the memory of the columns that the program has made.
+func (p *Program) Bytes() (n int) {
+	for _, v := range p.made {
+		n += v.Bytes()
+	}
+	return n
+}
+
 // Origin says what a column of the table is made of.
 type Origin struct {
 	Step       int      // place of the last step that made its values; -1 for a column of the feed as it is
