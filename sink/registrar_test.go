@@ -356,6 +356,22 @@ func TestRegistrarProjects(t *testing.T) {
 	}
 }
 
+// A registrar registers what another process has committed and not registered, without
+// being told of any commit.
+func TestRegistrarOfOthersCommits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		catalog := mem.NewCatalog()
+		f := newFeeder(t, mem.New(), 0, "day")
+		f.evolve(1, field("id", "bigint"), field("day", "date"))
+		f.commit(1, "2024-01-01")
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		r := &sink.Registrar{Table: f.table, Catalog: catalog, Events: sink.RegistrarEvents{Registered: func(sink.Registration) { stop() }}}
+		r.Run(ctx)
+		wantRegistered(t, catalog, "t v1 id:bigint"+rescued+" by day:date", "2024-01-01 t/day=2024-01-01 v1 id:bigint"+rescued)
+	})
+}
+
 // An outage of the catalog holds up no commit, is told once, and made good when it
 // is over.
 func TestRegistrarOutage(t *testing.T) {

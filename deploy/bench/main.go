@@ -13,6 +13,9 @@
 //	AWS_ENDPOINT_URL_S3=http://127.0.0.1:9000 AWS_ACCESS_KEY_ID=minioadmin AWS_SECRET_ACCESS_KEY=minioadmin \
 //		go run ./deploy/bench -brokers 127.0.0.1:9092 -lake s3://lake/bench
 //
+// With -rebuild it measures `lakefeed rebuild` of each data set's table instead, with 1,
+// 2 and 4 topic partitions, in a folder and with the embedded Kafka.
+//
 // DuckDB and the TPC-H generator are Python packages: name a python3 that has
 // duckdb and tpchgen-cli with -python or LAKEFEED_PYTHON. Without it lakefeed is
 // measured alone, on the data that can be made without it.
@@ -41,7 +44,8 @@ func main() {
 	stages := flag.Bool("stages", true, "show where the time goes, from a CPU profile")
 	flag.StringVar(&b.brokers, "brokers", "", "a Kafka to measure the way through")
 	flag.StringVar(&b.lake, "lake", "", "a lake on S3 to measure the way into; what is put there stays")
-	flag.Int64Var(&b.memory, "memory", 256, "memory that lakefeed may take for its buffers, in MiB, on the ways through Kafka and S3")
+	flag.Int64Var(&b.memory, "memory", 256, "memory that lakefeed may take for its buffers, in MiB, on the ways through Kafka and S3 and in rebuilds")
+	flag.BoolVar(&b.rebuilds, "rebuild", false, "measure rebuilds, with 1, 2 and 4 topic partitions")
 	flag.Parse()
 	err := b.run(ctx, *only, *stages)
 	if err != nil {
@@ -83,9 +87,12 @@ func (b *bench) run(ctx context.Context, only string, stages bool) error {
 			fmt.Fprintf(os.Stderr, "%s: left out: %v\n", set.name, err)
 			continue
 		}
-		if ways {
+		switch {
+		case b.rebuilds:
+			err = b.measureRebuilds(ctx, set.name, source)
+		case ways:
 			err = b.measureRoutes(ctx, set.name, source)
-		} else {
+		default:
 			err = b.measure(ctx, set.name, source, stages)
 		}
 		if err != nil {

@@ -27,6 +27,7 @@ type bench struct {
 	lake     string // on S3; "": none
 	memory   int64  // MiB
 	taken    int    // tables that were filled
+	rebuilds bool
 	out      io.Writer
 }
 
@@ -46,13 +47,17 @@ c.execute("COPY (SELECT * FROM '" + sys.argv[1] + "') TO '" + sys.argv[2] + "' (
 // header tells what machine and programs the figures are of.
 func (b *bench) header(ctx context.Context, ways bool) {
 	fmt.Fprintf(b.out, "%s/%s, %d CPUs, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
-	if b.python != "" && !ways {
+	if b.python != "" && !ways && !b.rebuilds {
 		if v, err := exec.CommandContext(ctx, b.python, "-c", "import duckdb; print(duckdb.__version__)").Output(); err == nil {
 			fmt.Fprintf(b.out, ", DuckDB %s on one thread", strings.TrimSpace(string(v)))
 		}
 	}
 	fmt.Fprintf(b.out, "; medians of %d runs, in turn\n\n", b.runs)
-	if ways {
+	switch {
+	case b.rebuilds:
+		b.rebuildHeader()
+		return
+	case ways:
 		b.routeHeader()
 		return
 	}
