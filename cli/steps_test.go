@@ -110,3 +110,24 @@ feeds:
 		t.Errorf("exit %d\n%s", code, talk)
 	}
 }
+
+// What is wrong is told once, and what is only unwise as a warning.
+func TestStepsAreChecked(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "codes.csv", "mail,name\na@b,Ex\n")
+	for _, c := range []struct {
+		steps, want string
+		faults      int
+	}{
+		{"- map: {code: {file: none.csv, value: name}}", "none.csv: no such file", 1},
+		{"- cast: {amount: decimal(12,2)}", `between braces a type with a comma is written in quotes, "decimal(12,2)"`, 4},
+		{"- map: {mail: {file: codes.csv, value: name, into: who}}\n      - mask: {mail: redact}\n      - mask: {who: redact}", "the values by which mail is looked up are stored in clear", 0},
+		{"- mask: {mail: redact}\n      - map: {mail: {file: codes.csv, value: name}}", "", 0},
+	} {
+		write(t, "lakefeed.yaml", "feeds:\n  - table: t\n    source: a.csv\n    transform:\n      "+c.steps+"\n")
+		code, _, talk := command(t.Context(), "", "validate")
+		if (code == exitDone) != (c.faults == 0) || !strings.Contains(talk, c.want) || c.want == "" && talk != "" || strings.Count(talk, "lakefeed.yaml:") != c.faults {
+			t.Errorf("%s: exit %d\n%s", c.steps, code, talk)
+		}
+	}
+}

@@ -27,7 +27,7 @@ func (f *feedSettings) checkTransform(doc *config.Document, path func(string) st
 			}
 			if err := readLookup(l, name, path(l.File)); err != nil {
 				doc.Fault(&l.File, "", "map of %s: %v", name, err)
-				l.Values = map[string]transform.Literal{}
+				l.Values, l.SHA256 = map[string]transform.Literal{}, "unread" // for the rest to be checked
 			}
 		}
 		if step.Key != nil && step.Key.File != "" {

@@ -68,6 +68,15 @@ func (f *feedSettings) warnings() (out []string) {
 	if f.Transform.Masks() && f.Schema.OnCellCount == schema.PolicyRescue {
 		out = append(out, "on_cell_count: rescue is as reject for a feed with masks, since of a row with other cells than its header it is not known which are to be hidden")
 	}
+	for i, step := range f.Transform {
+		for _, column := range sortedKeys(step.Map) {
+			for _, later := range f.Transform[i+1:] {
+				if _, masked := later.Mask[column]; masked {
+					out = append(out, "the values by which "+column+" is looked up are stored in clear, in the configuration under _lakefeed, though "+column+" is masked: keep that from readers with state:, or look it up behind the mask")
+				}
+			}
+		}
+	}
 	return out
 }
 

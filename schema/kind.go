@@ -110,6 +110,9 @@ func ParseType(s string) (Type, error) {
 		}
 	}
 	t, err := parseKind(name)
+	if err != nil && strings.Contains(s, "(") && !strings.Contains(s, ")") {
+		return Type{}, fmt.Errorf("parse type %q: its bracket does not close; between braces a type with a comma is written in quotes, \"decimal(12,2)\"", s)
+	}
 	if err != nil {
 		return Type{}, fmt.Errorf("parse type %q: want boolean, bigint, double, decimal(p,s) with p up to 38, date, timestamp, timestamp with time zone, epoch_seconds, epoch_milliseconds or string", s)
 	}
