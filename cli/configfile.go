@@ -397,6 +397,10 @@ func (f *feedSettings) check(doc *config.Document) {
 		}
 	}
 	for i := range f.PartitionBy {
+		if term := f.PartitionBy[i]; strings.Contains(term, "(") && !strings.Contains(term, ")") && i+1 < len(f.PartitionBy) {
+			doc.Fault(&f.PartitionBy[i], "write it in quotes: in a list in brackets a comma ends the entry, [\"truncate(name, 2)\"]", "partition by %s: its bracket does not close", quote(term))
+			break // the next entry is its rest
+		}
 		before := f.PartitionBy[:i]
 		checked(&f.PartitionBy[i], func(term string) error {
 			_, err := sink.Shape{PartitionBy: append(slices.Clone(before), term)}.Sources()

@@ -111,6 +111,16 @@ feeds:
 	}
 }
 
+// A comma that ends a term of partition_by is one fault.
+func TestTermOfPartitionByInBrackets(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "lakefeed.yaml", "feeds:\n  - {table: t, source: a.csv, partition_by: [truncate(k, 2), date(at)]}\n")
+	code, _, talk := command(t.Context(), "", "validate")
+	if code != exitUsage || strings.Count(talk, "lakefeed.yaml:") != 1 || !strings.Contains(talk, "write it in quotes") {
+		t.Errorf("exit %d\n%s", code, talk)
+	}
+}
+
 // What is wrong is told once, and what is only unwise as a warning.
 func TestStepsAreChecked(t *testing.T) {
 	t.Chdir(t.TempDir())
