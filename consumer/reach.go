@@ -38,6 +38,21 @@ func (e *ReachError) Error() string {
 		e.Table, e.Topic, e.Partition, e.Offset, why)
 }
 
+// OldLogError says that a generation was written from a topic that was deleted and made
+// again since, so that it cannot be brought up to date.
+type OldLogError struct {
+	Table      string
+	Generation int
+	*sink.LogError
+}
+
+func (e *OldLogError) Error() string {
+	return fmt.Sprintf("roll table %s back to generation %d: it was written from topic partition %s/%d of a topic that was deleted and made again since (its id was %s, and is %s), so that it cannot take what came meanwhile; the table is left as it is, and lakefeed rebuild %[1]s builds another generation",
+		e.Table, e.Generation, e.Topic, e.Partition, e.Want, e.Have)
+}
+
+func (e *OldLogError) Unwrap() error { return e.LogError }
+
 // prepare finds out where the messages are to be read from: from the topic, and from
 // the raw zone what it no longer has.
 func (r *Rebuild) prepare(ctx context.Context) error {
@@ -185,6 +200,10 @@ func (r *Rebuild) follows(ctx context.Context, t *sink.Table) error {
 		present, err := c.worker(p, ctx, nil).view(ctx, state)
 		if err == nil {
 			_, err = state.CheckLog(present)
+		}
+		var unfit *sink.LogError
+		if errors.As(err, &unfit) && unfit.Case == sink.LogOther {
+			return &OldLogError{Table: t.Name(), Generation: t.Generation(), LogError: unfit}
 		}
 		if err != nil {
 			return fmt.Errorf("roll table %s back to generation %d: %w", t.Name(), t.Generation(), err)
