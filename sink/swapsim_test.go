@@ -23,9 +23,12 @@ import (
 //
 // It fails where chains are not closed, where two swaps go on at once, where a
 // cancelled swap leaves chains closed, and, with some thousand seeds, where owners do not
-// help a swap. That the set of topic partitions is closed too, and that only a record of
-// the very swap counts as closing, is in TestSwapFences and TestSwapClosesAgain: the
-// interleavings in which it matters are too rare here.
+// help a swap. What matters in interleavings that are too rare here has tests of its own:
+// that the set of topic partitions is closed too (TestSwapFences), that only a record of
+// the very swap counts as closing (TestSwapClosesAgain), that owners help a swap whose
+// rebuild died (TestSwapOfADeadRebuild), that an intent is never replaced
+// (TestSwapOneAtATime), and that a helper opens nothing that a later swap has closed
+// (TestSwapHelperWakesUpLate).
 func TestSwapSimulation(t *testing.T) {
 	var total swapCounts
 	for i := range *simSeeds {

@@ -2,9 +2,10 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,7 +66,9 @@ func (b *bench) rebuild(ctx context.Context, parts string, partitions int) (usag
 	return run(exec.CommandContext(ctx, b.binary, append([]string{"rebuild", "bench"}, memory...)...))
 }
 
-// cut writes a CSV file, or those of a pattern, as many files of some lines each.
+// cut writes a CSV file, or those of a pattern, as many files of some lines each. It
+// holds one line: the system counts this process's memory among that of those that it
+// starts.
 func (b *bench) cut(pattern string) (folder string, rows int, err error) {
 	names, err := filepath.Glob(pattern)
 	if err != nil {
@@ -75,46 +78,58 @@ func (b *bench) cut(pattern string) (folder string, rows int, err error) {
 	if err != nil {
 		return "", 0, err
 	}
-	folder, err = os.MkdirTemp(b.dir, "parts-")
-	if err != nil {
-		return "", 0, err
+	c := cutter{most: size/rebuildParts + 1}
+	c.folder, err = os.MkdirTemp(b.dir, "parts-")
+	for i := 0; i < len(names) && err == nil; i++ {
+		err = c.take(names[i])
 	}
-	part := 0
-	for _, name := range names {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return folder, rows, err
-		}
-		header, body, _ := bytes.Cut(text, []byte("\n"))
-		for len(body) > 0 {
-			end := min(int(size)/rebuildParts+1, len(body))
-			if line := bytes.IndexByte(body[end:], '\n'); line >= 0 {
-				end += line + 1
-			} else {
-				end = len(body)
-			}
-			rows += bytes.Count(body[:end], []byte("\n"))
-			if err := writePart(filepath.Join(folder, fmt.Sprintf("%03d.csv", part)), header, body[:end]); err != nil {
-				return folder, rows, err
-			}
-			part, body = part+1, body[end:]
-		}
-	}
-	return folder, rows, nil
+	return c.folder, c.rows, err
 }
 
-func writePart(name string, header, body []byte) error {
-	f, err := os.Create(name)
+// cutter writes lines into files of some size.
+type cutter struct {
+	folder      string
+	most        int64 // bytes
+	files, rows int
+}
+
+func (c *cutter) take(name string) error {
+	in, err := os.Open(name)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	w := bufio.NewWriter(f)
-	w.Write(header)
-	w.WriteByte('\n')
-	w.Write(body)
-	if err := w.Flush(); err != nil {
+	defer in.Close()
+	lines := bufio.NewReaderSize(in, 1<<20)
+	header, err := lines.ReadBytes('\n')
+	for err == nil {
+		err = c.part(header, lines)
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// part writes one file. io.EOF says that it was the last.
+func (c *cutter) part(header []byte, lines *bufio.Reader) error {
+	out, err := os.Create(filepath.Join(c.folder, fmt.Sprintf("%03d.csv", c.files)))
+	if err != nil {
 		return err
 	}
-	return f.Close()
+	defer out.Close()
+	c.files++
+	w := bufio.NewWriterSize(out, 1<<20)
+	w.Write(header)
+	for n := int64(0); n < c.most && err == nil; {
+		var line []byte
+		if line, err = lines.ReadBytes('\n'); len(line) > 0 {
+			n += int64(len(line))
+			c.rows++
+			w.Write(line)
+		}
+	}
+	if e := errors.Join(w.Flush(), out.Close()); e != nil {
+		return e
+	}
+	return err
 }
