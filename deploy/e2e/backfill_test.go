@@ -19,7 +19,8 @@ import (
 // Years of history are sent while lines are appended to a live file: every row of both
 // is there once. How old live rows are when they are in the table is told, without a
 // backfill, with one that goes to all topic partitions, and with one that leaves one of
-// them to the live rows.
+// them to the live rows; and the same where all of the history is in the topic before
+// anybody consumes it.
 func TestBackfillBesideTheFeed(t *testing.T) {
 	files, size := 4, 10_000
 	var brokers string
@@ -32,7 +33,7 @@ func TestBackfillBesideTheFeed(t *testing.T) {
 		brokers = strings.Join(b.Addrs(), ",")
 	} else {
 		brokers = testbed.Kafka(t).Brokers
-		files, size = 12, 1_000_000
+		files, size = 12, 250_000
 	}
 	history := t.TempDir()
 	for n := range files {
@@ -42,10 +43,13 @@ func TestBackfillBesideTheFeed(t *testing.T) {
 		name          string
 		live, history []string
 		rows          int
+		waits         bool // the history, for a consumer
 	}{
-		{"without a backfill", nil, nil, 0},
-		{"into all topic partitions", nil, []string{}, files * size},
-		{"into topic partitions of its own", []string{"--pin", "3"}, []string{"--pin", "0,1,2"}, files * size},
+		{"without a backfill", nil, nil, 0, false},
+		{"into all topic partitions", nil, []string{}, files * size, false},
+		{"into topic partitions of its own", []string{"--pin", "3"}, []string{"--pin", "0,1,2"}, files * size, false},
+		{"behind what waits in all", nil, []string{}, files * size, true},
+		{"beside what waits in others", []string{"--pin", "3"}, []string{"--pin", "0,1,2"}, files * size, true},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -59,11 +63,17 @@ func TestBackfillBesideTheFeed(t *testing.T) {
 			ok(t, append([]string{"produce", filepath.Join(dir, "first.csv")}, to...)...)
 			consume := []string{"consume", "--table", table, "--meta", "--lake", lake, "--brokers", brokers, "--flush-every", "1s"}
 			ok(t, append(consume, "--drain")...)
-			consumer := startFor(t, 10*time.Minute, nil, consume...)
 			var backfill *process
 			if way.history != nil {
-				backfill = start(t, nil, append(append([]string{"produce", history}, to...), way.history...)...)
+				backfill = startFor(t, 10*time.Minute, nil, append(append([]string{"produce", history}, to...), way.history...)...)
 			}
+			if way.waits {
+				if r := backfill.wait(t); r.code != 0 {
+					t.Fatal(r)
+				}
+				backfill = nil
+			}
+			consumer := startFor(t, 10*time.Minute, nil, consume...)
 			began, n := time.Now(), 0
 			sent := func() bool { return backfill == nil || backfill.ended() }
 			for ; time.Since(began) < 10*time.Second || !sent() || files*size > 100_000 && way.rows > 0 && !taken(t, lake, table, way.rows); n++ {
@@ -89,6 +99,12 @@ func TestBackfillBesideTheFeed(t *testing.T) {
 			ages := liveAges(t, lake, table)
 			if len(ages) != n {
 				t.Fatalf("%d live rows, want %d", len(ages), n)
+			}
+			if way.live != nil {
+				apart(t, lake, table, 3)
+				if r := exits(t, 2, append(append([]string{"produce", live}, to...), "--pin", "4")...); !strings.Contains(r.stderr, "topic partitions 0 to 3") {
+					t.Error(r)
+				}
 			}
 			slices.Sort(ages)
 			t.Logf("%d rows of history in %v; live rows were in the table after %v in the median, %v of 99 in 100, %v at most", way.rows, took.Round(time.Second), ages[n/2], ages[n*99/100], ages[n-1])
@@ -179,6 +195,21 @@ func liveAges(t *testing.T, lake, table string) (ages []time.Duration) {
 		}
 	}
 	return ages
+}
+
+// apart checks that live rows, and no others, are in a topic partition.
+func apart(t *testing.T, lake, table string, partition int) {
+	t.Helper()
+	for _, name := range dataFiles(t, filepath.Join(lake, table)) {
+		x := emptyTable()
+		x.read(t, name, ".")
+		here := strings.Split(filepath.Base(name), "-")[2] == strconv.Itoa(partition)
+		for i, c := range x.columns["text"] {
+			if live := strings.HasPrefix(c.text, "live "); live != here && x.columns["id"][i].text != "-1" {
+				t.Fatalf("%s has %q", name, c.text)
+			}
+		}
+	}
 }
 
 func emptyTable() *table { return &table{columns: map[string][]cell{}, types: map[string]string{}} }
