@@ -260,6 +260,58 @@ func TestRebuildBesideTheFeed(t *testing.T) {
 	checkGeneration(t, lake, "rows", generationOf(t, lake))
 }
 
+// A rebuild beside one that is at work is refused; one beside the mark of a dead one goes
+// on when it has watched that for a while.
+func TestRebuildBesideAnother(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	lake, in, brokers := filepath.Join(dir, "lake"), filepath.Join(dir, "in"), strings.Join(b.Addrs(), ",")
+	writeFile(t, filepath.Join(in, "a.csv"), rowsHeader+rowsCSV(0, 100))
+	ingest(t, in, "--table", "rows", "--meta", "--lake", lake, "--brokers", brokers, "--partitions", "1")
+	mark := filepath.Join(lake, "_lakefeed", "rows", "rebuild.json")
+	beat := func(n int) {
+		writeFile(t, filepath.Join(dir, "mark"), fmt.Sprintf(`{"v":1,"by":"another","beats":%d,"at":"2026-01-02T03:04:05Z"}`, n))
+		if err := os.Rename(filepath.Join(dir, "mark"), mark); err != nil {
+			t.Error(err)
+		}
+	}
+	beat(0)
+	rebuild := []string{"rebuild", "rows", "--lake", lake, "--brokers", brokers}
+	for _, flag := range []string{"--keep", "--rollback"} {
+		second := start(t, nil, append(rebuild, flag)...)
+		ended := make(chan struct{})
+		var beating sync.WaitGroup
+		beating.Go(func() {
+			for n := 1; ; n++ {
+				select {
+				case <-ended:
+					return
+				case <-time.After(time.Second):
+					beat(n)
+				}
+			}
+		})
+		r := second.wait(t)
+		close(ended)
+		beating.Wait()
+		if r.code != 2 || !strings.Contains(r.stderr, "another process is building a new generation of the table (since 2026-01-02T03:04:05Z)") {
+			t.Errorf("beside another, %s: %v", flag, r)
+		}
+	}
+	if exists(filepath.Join(lake, "_lakefeed", "rows", "g2")) {
+		t.Error("a generation was begun all the same")
+	}
+	ok(t, rebuild...)
+	if generationOf(t, lake) != 2 || visibleRows(t, lake) != 100 || exists(mark) {
+		t.Error("the table is not built anew")
+	}
+}
+
 // Rows that the topic no longer has, and the table has, forbid a rebuild.
 func TestRebuildOfWhatIsGone(t *testing.T) {
 	t.Parallel()
