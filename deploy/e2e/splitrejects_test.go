@@ -177,7 +177,7 @@ func mended(t *testing.T, lake, folder string, rejects map[string]string, ids in
 		if !x.columns["id"][i].ok {
 			id = x.rescued[i]["id"]
 		}
-		number := strings.Trim(id, "Note codeaslatyr:f") // of "Note 17: as of last year" and code17
+		number := strings.TrimFunc(id, func(r rune) bool { return r < '0' || r > '9' }) // of "Note 17: as of last year" and code17
 		seen[number]++
 		where, was := rejects[number]
 		file := filepath.Base(text("_source"))
