@@ -35,7 +35,7 @@ type column struct {
 }
 
 // batch holds what one topic partition has had since its last commit, as typed
-// columns. Its memory is kept from batch to batch.
+// columns. Its memory is kept from batch to batch, until it is told to shrink.
 type batch struct {
 	schema   *schema.Schema // of the feed: what the columns are typed by; nil for a table without one
 	table    *schema.Schema // that it is a part of
@@ -78,6 +78,18 @@ func (b *batch) reset(table *schema.Schema, r *recipe) {
 	}
 	if b.meta != nil {
 		b.meta.reset()
+	}
+}
+
+// shrink gives the memory of the batch's rows back. It is to be reset after.
+func (b *batch) shrink() {
+	for _, c := range b.columns {
+		c.values, c.probe = schema.Vector{}, schema.Vector{}
+	}
+	b.streams, b.numbers, b.quarantine = nil, nil, nil
+	b.rescued, b.unfit, b.places = sink.Rescues{}, sink.IDs{}, places{}
+	if b.meta != nil {
+		*b.meta = metaColumns{}
 	}
 }
 

@@ -8,6 +8,7 @@ type Budget struct {
 	mu    sync.Mutex
 	used  int
 	limit int
+	users int           // workers that share it
 	freed chan struct{} // closed when memory comes back
 }
 
@@ -15,6 +16,28 @@ type Budget struct {
 // of them for the text of rows, as columns and files under construction take about
 // as much again.
 func NewBudget(memory int) *Budget { return &Budget{limit: memory / 2} }
+
+// join adds a worker to those that share the budget, and leave takes one away.
+func (b *Budget) join() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.users++
+}
+
+func (b *Budget) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.users--
+}
+
+// fits says whether every worker may keep the memory of n bytes of rows from batch to
+// batch. Where it does not, many workers would in time each hold what their largest
+// batch took, and all of them together more than the budget has.
+func (b *Budget) fits(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return n <= b.limit/max(1, b.users)
+}
 
 // take adds n bytes when they fit, or when nothing else is in use; else it gives
 // a channel that closes when memory came back.
@@ -36,6 +59,13 @@ func (b *Budget) charge(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.used += n
+}
+
+// over says that more is in use than there is: what was charged did not fit.
+func (b *Budget) over() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used > b.limit
 }
 
 func (b *Budget) give(n int) {

@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"lakefeed/consumer"
@@ -42,5 +43,28 @@ func TestStepsAreOfTheBudget(t *testing.T) {
 	}
 	if with < 2*without+2 {
 		t.Errorf("%d batches without steps, and %d with steps that make six times their text", without, with)
+	}
+}
+
+// A fetch of compressed messages brings many times its size, of which the budget has
+// a part only: a batch ends where it is used up, and not where the fetch does.
+func TestCompressedRowsAreOfTheBudget(t *testing.T) {
+	b := newBench(t, 1)
+	b.memory = 16 << 20
+	commits, rows, most := 0, int64(0), int64(0)
+	b.events.Committed = func(c consumer.Commit) { commits, rows, most = commits+1, rows+c.Rows, max(most, c.Rows) }
+	x := stream("x.csv", "id,text")
+	text := strings.Repeat("much the same, ", 64)
+	for n := 0; n < 30_000; n += 500 { // 30 MB, of which little is left
+		var batch []string
+		for i := range 500 {
+			batch = append(batch, fmt.Sprintf("%d,\"%s\"", n+i, text))
+		}
+		b.send(x, 0, batch...)
+	}
+	b.end(x, 0)
+	b.mustDrain()
+	if rows != 30_000 || commits < 3 || most > 12_000 {
+		t.Errorf("%d rows in %d batches, of %d rows at most: half the memory is that of 8,000", rows, commits, most)
 	}
 }

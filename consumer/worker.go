@@ -98,6 +98,8 @@ func (w *worker) work(t *sink.Table) {
 }
 
 func (w *worker) run(ctx context.Context) error {
+	w.c.Budget.join()
+	defer w.c.Budget.leave()
 	defer w.release()
 	for {
 		err := w.own(ctx)
@@ -236,6 +238,9 @@ func (w *worker) begin(ctx context.Context) error {
 	if err := w.recipe.contract.Check(latest.Feed()); err != nil {
 		return err
 	}
+	if !w.c.Budget.fits(w.c.FlushBytes) {
+		w.batch.shrink()
+	}
 	w.batch.reset(latest, w.recipe)
 	w.origin.layout = nil
 	w.since = time.Time{}
@@ -298,18 +303,22 @@ func (w *worker) read(ctx, steady context.Context, draining bool) error {
 		return err
 	}
 	w.outside = false
-	before := w.batch.bytes
 	err = w.take(steady)
-	// What the fetch did not bring goes back to the budget.
-	unused := fetchBytes - min(fetchBytes, max(0, w.batch.bytes-before))
-	w.c.Budget.give(min(unused, w.reserved))
-	w.reserved -= min(unused, w.reserved)
-	if grown := w.batch.bytes - before; grown > 0 && w.made > 0 { // what the steps will make of it
-		n := int(float64(grown) * w.made)
-		w.c.Budget.charge(n)
-		w.reserved += n
-	}
+	w.reserve()
 	return err
+}
+
+// reserve takes from the budget what the batch has: the text of its rows, of which a
+// fetch of compressed batches may have brought several times its size, and what the
+// steps will make of it.
+func (w *worker) reserve() {
+	has := w.batch.bytes + int(float64(w.batch.bytes)*w.made)
+	if has > w.reserved {
+		w.c.Budget.charge(has - w.reserved)
+	} else {
+		w.c.Budget.give(w.reserved - has)
+	}
+	w.reserved = has
 }
 
 // take goes through the fetched messages.
@@ -322,9 +331,12 @@ func (w *worker) take(ctx context.Context) error {
 				return err
 			}
 		}
-		if m.FirstOfBatch && w.batch.bytes >= size {
-			if err := w.flush(ctx); err != nil {
-				return err
+		if m.FirstOfBatch {
+			w.reserve()
+			if w.batch.bytes >= size || w.batch.bytes > 0 && w.c.Budget.over() {
+				if err := w.flush(ctx); err != nil {
+					return err
+				}
 			}
 		}
 		if w.since.IsZero() {

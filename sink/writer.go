@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"sync"
 
 	"lakefeed/schema"
 	"lakefeed/schema/fault"
@@ -51,16 +52,30 @@ type Committed struct {
 }
 
 // A Writer makes the files of a topic partition's batches and commits them, one
-// batch after the other. It keeps its buffers between batches; while a batch is
-// written one file is under construction at a time, whatever the number of
-// table partitions.
+// batch after the other. While a batch is written one file is under construction at
+// a time, whatever the number of table partitions; between batches a writer holds no
+// memory worth telling.
 type Writer struct {
 	Table *Table
 	Chain *Chain
 
-	encoder     Encoder
 	partitioner *partitioner
-	body        bytes.Buffer
+	*workspace  // while files are written
+}
+
+// workspace is the memory in which files are made. Writers of many topic partitions
+// share a few: no more than write at once.
+type workspace struct {
+	encoder Encoder
+	body    bytes.Buffer
+}
+
+var workspaces = sync.Pool{New: func() any { return new(workspace) }}
+
+// release gives a workspace back, without what is left in it of a batch.
+func (s *workspace) release() {
+	s.encoder.chunk.text = nil
+	workspaces.Put(s)
 }
 
 // Commit writes the batch's files, stages them, and decides the batch. On Lost
@@ -116,6 +131,11 @@ func (w *Writer) encode(d *Draft, r *Records, use func(table string, g *group, n
 		}
 		w.partitioner = &partitioner{columns: columns}
 	}
+	w.workspace = workspaces.Get().(*workspace)
+	defer func() {
+		w.release()
+		w.workspace = nil
+	}()
 	if r.Kept() > 0 {
 		spec := FileSpec{Rows: r.Rows, IDs: r.IDs, Rescued: r.Rescued, Meta: w.meta(d, r)}
 		groups := []*group{{rows: r.Keep}}
