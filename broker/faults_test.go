@@ -382,7 +382,7 @@ func TestSilentBroker(t *testing.T) {
 				}
 			})
 			t.Run("again", func(t *testing.T) {
-				client.SetLimits(broker.Limits{Patience: 10 * time.Second, Delivery: 10 * time.Second, Request: 300 * time.Millisecond, Refusals: 8})
+				client.SetLimits(broker.Limits{Patience: 25 * time.Second, Delivery: 25 * time.Second, Request: 3 * time.Second, Refusals: 8})
 				time.AfterFunc(500*time.Millisecond, func() { silent.Store(false) })
 				if err := op.do(soon(t), client); err != nil {
 					t.Error(err)
