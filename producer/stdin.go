@@ -70,26 +70,16 @@ const pauseAfter = 500 * time.Millisecond
 const pipeBuffer = 64 << 10
 
 func (p *pipe) Read(b []byte) (int, error) {
-	if p.chunks == nil {
-		p.begin()
-	}
 	for len(p.rest) == 0 && p.err == nil {
-		if p.held != nil {
-			p.free <- p.held
-			p.held = nil
-		}
-		select {
-		case c := <-p.chunks:
-			p.held, p.rest, p.err = c.b[:cap(c.b)], c.b, c.err
-		case <-p.stop:
+		ready, stopped := p.wait()
+		if stopped {
 			return 0, context.Canceled
-		case <-time.After(pauseAfter):
-			if p.pause == nil {
-				continue
-			}
-			if err := p.pause(); err != nil {
-				return 0, err
-			}
+		}
+		if ready || p.pause == nil {
+			continue
+		}
+		if err := p.pause(); err != nil {
+			return 0, err
 		}
 	}
 	if len(p.rest) == 0 {
@@ -102,11 +92,17 @@ func (p *pipe) Read(b []byte) (int, error) {
 
 // Ready says whether there is something to read, now or in a moment.
 func (p *pipe) Ready() bool {
+	ready, stopped := p.wait()
+	return ready || stopped // which Read tells
+}
+
+// wait waits for something to read, for as long as makes a pause.
+func (p *pipe) wait() (ready, stopped bool) {
 	if p.chunks == nil {
 		p.begin()
 	}
 	if len(p.rest) > 0 || p.err != nil {
-		return true
+		return true, false
 	}
 	if p.held != nil {
 		p.free <- p.held
@@ -115,11 +111,11 @@ func (p *pipe) Ready() bool {
 	select {
 	case c := <-p.chunks:
 		p.held, p.rest, p.err = c.b[:cap(c.b)], c.b, c.err
-		return true
+		return true, false
 	case <-p.stop:
-		return true // Read tells
+		return false, true
 	case <-time.After(pauseAfter):
-		return false
+		return false, false
 	}
 }
 
