@@ -3,7 +3,6 @@ package e2e
 import (
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -38,6 +37,7 @@ func TestMemoryWithUploads(t *testing.T) {
 	source := filepath.Join(l.dir, "rows.csv")
 	writeFile(t, source, rowsHeader+rowsCSV(0, rows))
 	p := start(t, nil, "ingest", "-o", "json", source, "--lake", "s3://lake/feeds", "--kafka-dir", filepath.Join(l.dir, "kafka"), "--memory", "512MiB")
+	memory := p.watchMemory(t)
 	r := p.wait(t)
 	if r.code != 0 {
 		t.Fatal(r)
@@ -45,7 +45,7 @@ func TestMemoryWithUploads(t *testing.T) {
 	if s := parse(t, r); s.Total.Rows != rows {
 		t.Errorf("%+v", s)
 	}
-	peak := p.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+	peak := memory()
 	t.Logf("%d MB resident at most, %d parts on their way at once", peak/1e6, together.Load())
 	if peak > most && !raceEnabled {
 		t.Errorf("%d MB resident, want %d at most", peak/1e6, most/1_000_000)
