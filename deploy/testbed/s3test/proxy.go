@@ -230,6 +230,11 @@ func To(address string) http.Handler {
 		if _, err := io.Copy(w, resp.Body); err != nil {
 			panic(http.ErrAbortHandler)
 		}
+		// An S3 that refuses a request may answer before it has all of its body. A
+		// connection that is closed then is reset, and the client never reads the answer.
+		if http.NewResponseController(w).Flush() == nil {
+			io.Copy(io.Discard, r.Body)
+		}
 	})
 }
 
