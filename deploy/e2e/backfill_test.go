@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"lakefeed/broker/embedded"
 	"lakefeed/deploy/testbed"
 )
 
@@ -25,12 +24,7 @@ func TestBackfillBesideTheFeed(t *testing.T) {
 	files, size := 4, 10_000
 	var brokers string
 	if testing.Short() {
-		b, err := embedded.Start(embedded.Config{Dir: t.TempDir()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer b.Close()
-		brokers = strings.Join(b.Addrs(), ",")
+		brokers = startKafka(t, t.TempDir())
 	} else {
 		brokers = testbed.Kafka(t).Brokers
 		files, size = 12, 250_000

@@ -16,6 +16,22 @@ import (
 	"lakefeed/deploy/testbed"
 )
 
+// startKafka begins an embedded Kafka on a folder, for brokers that stay while several
+// commands come and go, and gives its address. It ends with the test.
+func startKafka(t *testing.T, dir string) (brokers string) {
+	t.Helper()
+	b, err := embedded.Start(embedded.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b.Addrs()[0]
+}
+
 // The two halves of ingest as two commands, one after the other, on the embedded
 // Kafka.
 func TestProduceThenConsume(t *testing.T) {
@@ -83,11 +99,7 @@ func TestKafkaFolderIsLocked(t *testing.T) {
 	dir := t.TempDir()
 	kafka, source := filepath.Join(dir, "kafka"), filepath.Join(dir, "rows.csv")
 	writeFile(t, source, rowsHeader+rowsCSV(0, 3))
-	b, err := embedded.Start(embedded.Config{Dir: kafka})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	startKafka(t, kafka)
 	if r := run(t, "ingest", source, "--lake", filepath.Join(dir, "lake"), "--kafka-dir", kafka); r.code == 0 || !strings.Contains(r.stderr, kafka) {
 		t.Errorf("a second process on %s: %v", kafka, r)
 	}
@@ -98,17 +110,12 @@ func TestKafkaFolderIsLocked(t *testing.T) {
 func TestBrokers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	brokers := startKafka(t, filepath.Join(dir, "kafka"))
 	const files, each = 6, 2000
 	lake, in := filepath.Join(dir, "lake"), filepath.Join(dir, "in")
 	for i := range files {
 		writeFile(t, filepath.Join(in, "rows-"+string(rune('a'+i))+".csv"), rowsHeader+rowsCSV(i*each, (i+1)*each))
 	}
-	brokers := strings.Join(b.Addrs(), ",")
 	produce := []string{"produce", in, "--topic", "rows", "--brokers", brokers}
 	p, q := start(t, nil, produce...), start(t, nil, produce...)
 	for _, r := range []result{p.wait(t), q.wait(t)} {
@@ -147,16 +154,12 @@ func TestUnreachableBrokers(t *testing.T) {
 func TestTopicMadeAgain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	lake, source, brokers := filepath.Join(dir, "lake"), filepath.Join(dir, "rows.csv"), strings.Join(b.Addrs(), ",")
+	brokers := startKafka(t, filepath.Join(dir, "kafka"))
+	lake, source := filepath.Join(dir, "lake"), filepath.Join(dir, "rows.csv")
 	writeFile(t, source, rowsHeader+rowsCSV(0, 500))
 	args := []string{source, "--lake", lake, "--brokers", brokers}
 	ingest(t, args...)
-	client := &kafka.Client{Addr: kafka.TCP(b.Addrs()...)}
+	client := &kafka.Client{Addr: kafka.TCP(brokers)}
 	if r, err := client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{"rows"}}); err != nil || r.Errors["rows"] != nil {
 		t.Fatal(err, r)
 	}
@@ -181,18 +184,14 @@ func TestTopicMadeAgain(t *testing.T) {
 func TestRowsRemovedFromTheTopic(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	lake, in, brokers := filepath.Join(dir, "lake"), filepath.Join(dir, "in"), strings.Join(b.Addrs(), ",")
+	brokers := startKafka(t, filepath.Join(dir, "kafka"))
+	lake, in := filepath.Join(dir, "lake"), filepath.Join(dir, "in")
 	args := []string{in, "--table", "rows", "--lake", lake, "--brokers", brokers, "--partitions", "1"}
 	writeFile(t, filepath.Join(in, "a.csv"), rowsHeader+rowsCSV(0, 100))
 	ingest(t, args...)
 	writeFile(t, filepath.Join(in, "b.csv"), rowsHeader+rowsCSV(100, 200))
 	ok(t, "produce", in, "--topic", "rows", "--brokers", brokers)
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"lakefeed/broker/embedded"
 	"lakefeed/schema/fault"
 )
 
@@ -317,12 +316,8 @@ func TestRawZoneFaultPoints(t *testing.T) {
 func TestRawZoneAndRetention(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	lake, in, brokers := filepath.Join(dir, "lake"), filepath.Join(dir, "in"), strings.Join(b.Addrs(), ",")
+	brokers := startKafka(t, filepath.Join(dir, "kafka"))
+	lake, in := filepath.Join(dir, "lake"), filepath.Join(dir, "in")
 	state := filepath.Join(dir, "state")
 	at := []string{"--lake", lake, "--state", state, "--brokers", brokers}
 	produce := func(name string, from, to int) {
@@ -333,7 +328,7 @@ func TestRawZoneAndRetention(t *testing.T) {
 	produce("a.csv", 0, 2000)
 	produce("b.csv", 2000, 4000)
 	ok(t, consume...) // it finds that there is a raw zone
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers))
 	if err != nil {
 		t.Fatal(err)
 	}

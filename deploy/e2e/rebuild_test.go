@@ -15,7 +15,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"lakefeed/broker/embedded"
 	"lakefeed/schema/fault"
 )
 
@@ -183,12 +182,8 @@ func TestRebuildUnderReaders(t *testing.T) {
 func TestRebuildBesideTheFeed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	lake, in, brokers := filepath.Join(dir, "lake"), filepath.Join(dir, "in"), strings.Join(b.Addrs(), ",")
+	brokers := startKafka(t, filepath.Join(dir, "kafka"))
+	lake, in := filepath.Join(dir, "lake"), filepath.Join(dir, "in")
 	rows := 0
 	produce := func(v string) {
 		var text strings.Builder
@@ -234,7 +229,7 @@ func TestRebuildBesideTheFeed(t *testing.T) {
 	if second := run(t, rebuild...); second.code != 0 && (second.code != 2 || !strings.Contains(second.stderr, "another process is building")) {
 		t.Errorf("a second rebuild: %v", second)
 	}
-	client := &kafka.Client{Addr: kafka.TCP(b.Addrs()...)}
+	client := &kafka.Client{Addr: kafka.TCP(brokers)}
 	if r, err := client.CreatePartitions(t.Context(), &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: "rows", Count: 3}}}); err != nil || r.Errors["rows"] != nil {
 		t.Fatal(err, r)
 	}
@@ -265,12 +260,8 @@ func TestRebuildBesideTheFeed(t *testing.T) {
 func TestRebuildBesideAnother(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	lake, in, brokers := filepath.Join(dir, "lake"), filepath.Join(dir, "in"), strings.Join(b.Addrs(), ",")
+	brokers := startKafka(t, filepath.Join(dir, "kafka"))
+	lake, in := filepath.Join(dir, "lake"), filepath.Join(dir, "in")
 	writeFile(t, filepath.Join(in, "a.csv"), rowsHeader+rowsCSV(0, 100))
 	ingest(t, in, "--table", "rows", "--meta", "--lake", lake, "--brokers", brokers, "--partitions", "1")
 	mark := filepath.Join(lake, "_lakefeed", "rows", "rebuild.json")
@@ -316,15 +307,11 @@ func TestRebuildBesideAnother(t *testing.T) {
 func TestRebuildOfWhatIsGone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	lake, in, brokers := filepath.Join(dir, "lake"), filepath.Join(dir, "in"), strings.Join(b.Addrs(), ",")
+	brokers := startKafka(t, filepath.Join(dir, "kafka"))
+	lake, in := filepath.Join(dir, "lake"), filepath.Join(dir, "in")
 	writeFile(t, filepath.Join(in, "a.csv"), rowsHeader+rowsCSV(0, 100))
 	ingest(t, in, "--table", "rows", "--meta", "--lake", lake, "--brokers", brokers, "--partitions", "1")
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,6 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"lakefeed/broker/embedded"
 )
 
 // A feed with transforms, masks and messages of another producer is built anew: with the
@@ -21,12 +19,8 @@ import (
 func TestRebuildTransforms(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	brokers := startKafka(t, filepath.Join(dir, "kafka"))
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +43,7 @@ feeds:
       - mask: {email: hmac, card: keep-last-2}
         key: {file: %s}
       - set: {twice: id * %d}
-`, strings.Join(b.Addrs(), ","), filepath.Join(dir, "key"), times))
+`, brokers, filepath.Join(dir, "key"), times))
 	}
 	writeFile(t, filepath.Join(dir, "key"), "the key of the masks, 32 characters")
 	config(2)
