@@ -259,37 +259,7 @@ func (s *Splitter) AppendRFC4180(dst []byte) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendCell(dst, c)
+		dst = schema.AppendCSVCell(dst, c.Text, c.Quoted)
 	}
 	return dst
-}
-
-// appendCell appends a cell as RFC 4180 writes it.
-func appendCell(dst []byte, c Cell) []byte {
-	if !(c.Quoted && schema.IsNullToken(c.Text)) && !asksForQuotes(c.Text) {
-		return append(dst, c.Text...)
-	}
-	dst = append(dst, '"')
-	for text := c.Text; ; {
-		i := bytes.IndexByte(text, '"')
-		if i < 0 {
-			dst = append(dst, text...)
-			break
-		}
-		dst = append(dst, text[:i+1]...)
-		dst = append(dst, '"')
-		text = text[i+1:]
-	}
-	return append(dst, '"')
-}
-
-// asksForQuotes says whether a cell cannot stand unquoted in an RFC 4180 record.
-func asksForQuotes(text []byte) bool {
-	const special uint64 = 1<<',' | 1<<'"' | 1<<'\r' | 1<<'\n'
-	for _, c := range text {
-		if c < 64 && special>>c&1 != 0 {
-			return true
-		}
-	}
-	return false
 }

@@ -16,37 +16,6 @@ type Cell struct {
 	Quoted bool
 }
 
-// AppendRecord appends cells as one RFC 4180 record: quoted where the text asks
-// for it, and where it would be taken for null but is quoted.
-func AppendRecord(dst []byte, cells []Cell) []byte {
-	for i, c := range cells {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = AppendCell(dst, c)
-	}
-	return dst
-}
-
-// AppendCell appends one cell as AppendRecord does.
-func AppendCell(dst []byte, c Cell) []byte {
-	if !(c.Quoted && schema.IsNullToken(c.Text)) && !bytes.ContainsAny(c.Text, ",\"\r\n") {
-		return append(dst, c.Text...)
-	}
-	dst = append(dst, '"')
-	for text := c.Text; ; {
-		i := bytes.IndexByte(text, '"')
-		if i < 0 {
-			dst = append(dst, text...)
-			break
-		}
-		dst = append(dst, text[:i+1]...)
-		dst = append(dst, '"')
-		text = text[i+1:]
-	}
-	return append(dst, '"')
-}
-
 // AppendNames appends a header row as the value of a Columns header. Every name
 // is quoted where a cell would be; an empty name is an empty quoted cell, so
 // that a header of one empty name is not an empty value.
@@ -55,7 +24,7 @@ func AppendNames(dst []byte, names []string) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = AppendCell(dst, Cell{Text: []byte(n), Quoted: true})
+		dst = schema.AppendCSVCell(dst, []byte(n), true)
 	}
 	return dst
 }

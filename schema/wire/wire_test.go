@@ -84,6 +84,17 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// record writes cells as the value of a message.
+func record(cells []Cell) (value []byte) {
+	for i, c := range cells {
+		if i > 0 {
+			value = append(value, ',')
+		}
+		value = schema.AppendCSVCell(value, c.Text, c.Quoted)
+	}
+	return value
+}
+
 // What is written is read again, by this package and by encoding/csv.
 func TestRecordRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -91,7 +102,7 @@ func TestRecordRoundTrip(t *testing.T) {
 			text := rapid.OneOf(rapid.StringOf(rapid.SampledFrom([]rune("a,\"\n\r NA\\é"))), rapid.SampledFrom([]string{"", "NA", `\N`, "null"})).Draw(t, "text")
 			return cell(text, rapid.Bool().Draw(t, "quoted"))
 		}), 1, 8).Draw(t, "cells")
-		value := AppendRecord(nil, cells)
+		value := record(cells)
 		var s Splitter
 		got, err := s.Split(value)
 		if err != nil || len(got) != len(cells) {
@@ -139,7 +150,7 @@ func FuzzSplit(f *testing.F) {
 		if err != nil {
 			return
 		}
-		back, err := again.Split(AppendRecord(nil, cells))
+		back, err := again.Split(record(cells))
 		if err != nil || len(back) != len(cells) {
 			t.Fatalf("%q split into %d cells, written and split again into %d, %v", value, len(cells), len(back), err)
 		}
