@@ -48,9 +48,9 @@ func (l *lineitems) add(t *testing.T, line []byte) {
 // with Kafka, S3, Glue and Trino, while rows arrive and Trino asks in a loop; then it
 // is taken back and forward again. The folder is made by
 //
-//	tpchgen-cli csv -s 1.7 --tables lineitem --parts 20 -o FOLDER
+//	tpchgen-cli csv -s 1.8 --tables lineitem --parts 20 -o FOLDER
 //
-// which are ten million rows in FOLDER/lineitem, of which the last twentieth arrives.
+// which are 10.8 million rows in FOLDER/lineitem, of which the last twentieth arrives.
 func TestCampaignRebuild(t *testing.T) {
 	folder := os.Getenv("LAKEFEED_LINEITEM")
 	if folder == "" {
