@@ -53,6 +53,9 @@ func addFaults(doc *config.Document, steps transform.Spec, err error) bool {
 			continue
 		}
 		if step, ok := one.Of.(*transform.Step); ok && slices.Contains(steps, step) {
+			if one.Bare && doc.HasUnknown(step) {
+				continue // one of the unknown keys was to be the verb
+			}
 			doc.Fault(step, one.Hint, "%s", message)
 			continue
 		}

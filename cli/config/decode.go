@@ -156,6 +156,7 @@ func (d *Document) structure(n ast.Node, v reflect.Value, path string) {
 	for _, p := range pairs {
 		field, known := fields[p.name]
 		if !known {
+			d.strange[v.Addr().Interface()] = true
 			d.fault(placeOf(p.key), d.suggest(p.name, v.Type(), path), "unknown key %q%s", p.name, in(path))
 			continue
 		}

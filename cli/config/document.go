@@ -33,6 +33,7 @@ type Document struct {
 	values  map[entry]place // of a map's elements; places has those of their keys
 	shown   map[any]string  // text of the file for values with references
 	failed  map[any]bool    // what could not be decoded
+	strange map[any]bool    // structs with keys that are not known
 	anchors map[string]ast.Node
 	within  []string // aliases being followed
 	without []string // elements of lists that are passed over
@@ -59,7 +60,7 @@ func DecodeWithout(name string, text []byte, v any, elements ...string) *Documen
 	d := &Document{
 		without: elements,
 		name:    name, lines: strings.Split(lineEnds.Replace(string(text)), "\n"), root: reflect.TypeOf(v).Elem(),
-		places: map[any]place{}, values: map[entry]place{}, shown: map[any]string{}, failed: map[any]bool{}, anchors: map[string]ast.Node{},
+		places: map[any]place{}, values: map[entry]place{}, shown: map[any]string{}, failed: map[any]bool{}, strange: map[any]bool{}, anchors: map[string]ast.Node{},
 	}
 	file, err := parse(text)
 	if err != nil {
@@ -139,6 +140,10 @@ func (d *Document) HasEntry(p any, key string) bool {
 	_, ok := d.places[entry{p, key}]
 	return ok
 }
+
+// HasUnknown says whether the file has keys for the struct that p points to that are
+// not known, which are faults: what the struct lacks may be what they were meant to be.
+func (d *Document) HasUnknown(p any) bool { return d.strange[p] }
 
 // Clean is the document without the faults found so far.
 func (d *Document) Clean() *Document {

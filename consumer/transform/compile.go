@@ -223,6 +223,7 @@ func (b *builder) add(s *Step) {
 	switch {
 	case len(set) == 0:
 		b.fault(s, "", "a step is one of "+strings.Join(all, ", "), "the step does nothing")
+		b.faults[len(b.faults)-1].Bare = true
 		return
 	case len(set) > 1:
 		b.fault(s, "", "make them steps of their own, each with its hyphen: they run one after the other", "the step has %s", strings.Join(set, " and "))

@@ -160,6 +160,8 @@ type Fault struct {
 	Text          string // the expression
 	Message       string
 	Hint          string // what to do; may be empty
+	// Bare is set where all that is wrong with the step is that it has no verb.
+	Bare bool
 }
 
 // Faults are all that is wrong with a spec.
