@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"lakefeed/broker"
@@ -57,4 +58,47 @@ func (l *ledger) beyond(ctx context.Context, stream schema.StreamID, partition i
 	}
 	found.next = next
 	return found, nil
+}
+
+// catchUp goes behind rows that are in the topic and that the progress does not
+// know of: their producer died before it wrote that they were acknowledged. When
+// the object does not have those rows any more, or the topic has their end, the
+// stream is done.
+func (s *sender) catchUp(ctx context.Context) error {
+	found, err := s.p.ledger.beyond(ctx, s.stream, s.to, s.acked)
+	if err != nil || found.rows == 0 && found.end == nil {
+		return err
+	}
+	var sum schema.Sum128
+	before := s.sum
+	for range found.rows {
+		row, err := s.splitter.Next()
+		if err == io.EOF && s.hold {
+			if err := s.unhold(ctx); err != nil {
+				return err
+			}
+			row, err = s.splitter.Next()
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		s.encode(row)
+		sum.Add(s.hash())
+		s.row++
+	}
+	if sum != found.sum || s.row != s.acked.Rows+found.rows {
+		s.p.Events.warn(s.object.URI, "rows that were sent of it are not in it any more: they stay in the table, and the file is sent from there on as a new version")
+		s.row, s.sum = s.acked.Rows, before
+		return s.endAs(ctx, found, Changed)
+	}
+	s.sum.Add(sum.Hi, sum.Lo)
+	s.acked, s.acked.Next = s.snapshot(), found.next
+	if found.end != nil {
+		s.acked.Size = unknownSize
+		return s.done(ctx, *found.end)
+	}
+	return nil
 }

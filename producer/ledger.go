@@ -19,39 +19,6 @@ import (
 
 const ledgerVersion = 1
 
-// claim is what the first producer to take an object decided for it. All
-// producers of the object keep to it.
-type claim struct {
-	V       int    `json:"v"`
-	URI     string `json:"uri"`
-	Version string `json:"version"`
-	Log     string `json:"log"`
-	look
-	Ranges   []byteRange `json:"ranges"`
-	Dialect  csv.Dialect `json:"dialect"`
-	Columns  []string    `json:"columns"`         // null where the object has no header
-	Known    [][]string  `json:"known,omitempty"` // other headers of the feed, each of which may begin amid the rows
-	Width    int         `json:"width"`
-	Body     int64       `json:"body"` // byte offset and line of the first row
-	BodyLine int64       `json:"body_line"`
-	Tail     csv.Tail    `json:"tail,omitzero"`       // what follows the table
-	SeekTail bool        `json:"seek_tail,omitempty"` // or it is looked for where the object ends, and is in the progress
-	Splitter int         `json:"splitter"`            // version of the splitter's rules
-	// MaxRecord decides what is a reject; 0 is the default.
-	MaxRecord int       `json:"max_record,omitempty"`
-	Start     int64     `json:"start"` // end of the topic partition's log at that time
-	At        time.Time `json:"at,omitzero"`
-	contentMark
-}
-
-// byteRange is a part of an object, whose rows are one stream.
-type byteRange struct {
-	From      int64           `json:"from"`
-	To        int64           `json:"to"` // -1: the object's end
-	Stream    schema.StreamID `json:"stream"`
-	Partition int             `json:"partition"` // topic partition
-}
-
 // progress is how far a stream was sent and acknowledged.
 type progress struct {
 	V       int      `json:"v"`
@@ -282,19 +249,6 @@ func (l *ledger) pin(c *claim) int {
 		return r.Partition
 	}
 	return int(r.Stream.Hash64() % uint64(l.topic.Partitions))
-}
-
-// is says whether two are of the same version of the same object.
-func (c *claim) is(o *claim) bool {
-	return c != nil && o != nil && c.URI == o.URI && c.Version == o.Version
-}
-
-// usable says why this lakefeed cannot keep to a claim.
-func (c *claim) usable() error {
-	if c.Splitter > csv.Version {
-		return fmt.Errorf("claim %s: it was claimed by a newer lakefeed (rules %d, this one has %d), which numbers its rows otherwise: send it with that one", c.URI, c.Splitter, csv.Version)
-	}
-	return nil
 }
 
 // claimOf is the claim of one version of an object, nil when it has none.

@@ -1,33 +1,14 @@
 package producer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"time"
 
 	"lakefeed/schema"
 	"lakefeed/schema/csv"
 )
-
-// quiet is an object as it was when nothing was left to send of it, or when it
-// failed: then it is tried again after a while.
-type quiet struct {
-	look  uint64 // a print of what it looked like
-	until time.Time
-	why   string // it failed
-}
-
-// print is a hash of what same compares.
-func (l look) print() uint64 {
-	if l.Tag != "" {
-		return schema.NewStreamID(l.Tag, "", l.Size).Hash64()
-	}
-	return schema.NewStreamID(strconv.FormatUint(l.Inode, 16), strconv.FormatInt(l.ModTime.UnixNano(), 16), l.Size).Hash64()
-}
 
 // object sends one object. Its own faults go into its summary; the error is one
 // that stops all, or errHeld.
@@ -52,57 +33,6 @@ func (p *Producer) object(ctx context.Context, o Object) error {
 		p.Events.warn(o.URI, "it goes on changing: the next run, or --follow, sends what came last")
 	}
 	return nil
-}
-
-func (p *Producer) isQuiet(o Object) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	id, look := uriID(o.URI), o.look().print()
-	if q, ok := p.failing[id]; ok {
-		return q.look == look && p.Now().Before(q.until)
-	}
-	q, ok := p.quiet[id]
-	return ok && q == look
-}
-
-// setQuiet leaves an object alone until it changes.
-func (p *Producer) setQuiet(o Object) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.Follow {
-		id := uriID(o.URI)
-		p.quiet[id] = o.look().print()
-		delete(p.failing, id)
-	}
-}
-
-// setFailed leaves an object alone for a while. news says that it did not fail in
-// the same way before.
-func (p *Producer) setFailed(o Object, err error) (news bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	id, why := uriID(o.URI), err.Error()
-	news = p.failing[id].why != why
-	p.failing[id] = quiet{look: o.look().print(), until: p.Now().Add(staleAfter), why: why}
-	return news
-}
-
-// failed keeps why an object was not sent to its end, and gives the error when it
-// stops all. A followed object is tried again when it has changed, and once a
-// minute.
-func (p *Producer) failed(ctx context.Context, o Object, summary *ObjectSummary, err error) error {
-	stops := fatal(ctx, err)
-	if p.Follow && stops != nil && errors.Is(stops, context.Canceled) {
-		return stops // as it is meant to end
-	}
-	if p.Follow && errors.Is(err, os.ErrNotExist) {
-		return stops // renamed since it was listed; its name may come back
-	}
-	summary.Err = err
-	if p.Follow && stops == nil && p.setFailed(o, err) {
-		p.Events.warn(o.URI, err.Error())
-	}
-	return stops
 }
 
 // version sends the version that an object has now. again says that there may be
@@ -210,82 +140,6 @@ func (p *Producer) already(ctx context.Context, o Object, d decision, summary *O
 		p.setQuiet(o)
 	}
 	return nil
-}
-
-// held says that another producer is at work on a claimed object.
-func (p *Producer) held(c *claim) bool {
-	if p.Exclusive || p.isOwn(c) {
-		return false
-	}
-	// Progress in a log that is gone tells as well that its producer is done.
-	prior := p.ledger.known(c.Ranges[0].Stream)
-	at := c.At
-	if prior != nil {
-		if prior.Released || prior.Done {
-			return false
-		}
-		at = prior.At
-	}
-	return p.Now().Sub(at) < staleAfter
-}
-
-func (p *Producer) isOwn(c *claim) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.own[c.Ranges[0].Stream]
-}
-
-func (p *Producer) setOwn(stream schema.StreamID) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.own[stream] = true
-}
-
-// claim finds the claim of a version, or makes it: then it is mine.
-func (p *Producer) claim(ctx context.Context, o *Object, d decision) (_ *claim, mine bool, err error) {
-	if d.resume {
-		c, _ := p.ledger.claimOf(o.URI, d.version)
-		return c, true, c.usable()
-	}
-	c := &claim{
-		V: ledgerVersion, URI: o.URI, Version: d.version, Log: p.Topic.LogID, look: o.look(),
-		Splitter: csv.Version, MaxRecord: p.MaxRecord, At: p.Now().UTC(),
-	}
-	if d.from > 0 {
-		if err := d.before.usable(); err != nil {
-			return nil, false, err
-		}
-		_, prior := p.ledger.last(o.URI)
-		c.goOn(d.before, prior.Header)
-		c.Body, c.BodyLine = d.from, prior.Line
-		c.contentMark = prior.contentMark
-	} else {
-		found, sample, err := p.sniff(ctx, o)
-		if err != nil {
-			return nil, false, err
-		}
-		c.contentMark = sample
-		c.Dialect, c.Columns, c.Width, c.Body, c.BodyLine, c.Tail = found.Dialect, found.Columns, found.Width, found.Body, found.BodyLine, found.Tail
-		c.Known, c.SeekTail = found.Known, found.SeekTail
-	}
-	stream := schema.NewStreamID(o.URI, d.version, d.from)
-	c.Ranges = []byteRange{{From: d.from, To: -1, Stream: stream, Partition: p.pinned(stream)}}
-	if _, c.Start, err = p.Client.Offsets(ctx, p.Topic.Name, c.Ranges[0].Partition); err != nil {
-		return nil, false, err
-	}
-	c, mine, err = p.ledger.take(ctx, c)
-	if err == nil {
-		err = c.usable()
-	}
-	return c, mine, err
-}
-
-// pinned is the topic partition of a stream that is claimed now.
-func (p *Producer) pinned(stream schema.StreamID) int {
-	if n := uint64(len(p.Pin)); n > 0 {
-		return p.Pin[stream.Hash64()%n]
-	}
-	return int(stream.Hash64() % uint64(p.Topic.Partitions))
 }
 
 // sniff finds an object's dialect from its first bytes, and gives their mark.
@@ -410,108 +264,4 @@ func (s *sender) changed(ctx context.Context, follows bool) (bool, error) {
 	s.object = now
 	s.acked.look = now.look()
 	return false, nil
-}
-
-// cut ends a stream whose object was replaced while it was read, behind all that
-// the topic has of it.
-func (s *sender) cut(ctx context.Context, prior *progress, resumed bool) error {
-	s.p.Events.warn(s.object.URI, "it was replaced while it was read: what was read of it is sent, and the object as it is now follows as a new version")
-	if !resumed {
-		return s.end(ctx, Changed)
-	}
-	// An earlier run may have sent more than this one came to.
-	from := newSender(s.p, s.object, s.claim).acked
-	if prior != nil {
-		from = *prior
-	}
-	found, err := s.p.ledger.beyond(ctx, s.stream, s.to, from)
-	if err != nil {
-		return err
-	}
-	s.acked = from
-	return s.endAs(ctx, found, Changed)
-}
-
-// endBefore sends the end of a stream whose object was replaced before it had
-// one.
-func (p *Producer) endBefore(ctx context.Context, o Object, d decision) error {
-	if f := p.followedAs(o.URI); f != nil && d.before.is(f.claim) {
-		replaced := o.Inode != f.object.Inode
-		if replaced && f.file != nil {
-			p.Events.info(o.URI, "it was rotated: the rest of the old file is sent, and the new one as a new version")
-			return p.drain(ctx, o.URI, true)
-		}
-		p.Events.warn(o.URI, "it was rotated or cut off: lines written in the last moment before are lost; the file as it is now is sent as a new version")
-		s := newSender(p, f.object, d.before)
-		s.acked = f.acked
-		p.unfollow(o.URI)
-		return s.end(ctx, Complete)
-	}
-	p.Events.warn(o.URI, d.warning)
-	_, prior := p.ledger.claimOf(o.URI, d.before.Version)
-	s := newSender(p, o, d.before)
-	if prior != nil {
-		s.acked = *prior
-	}
-	if s.acked.Done {
-		return nil
-	}
-	found, err := p.ledger.beyond(ctx, s.stream, s.to, s.acked)
-	if err != nil || s.acked.Rows+found.rows == 0 {
-		return err
-	}
-	return s.endAs(ctx, found, Changed)
-}
-
-// resend sends the rows of earlier versions that this one goes on from, where
-// they are in a log that is gone.
-func (p *Producer) resend(ctx context.Context, o Object, d decision) error {
-	if d.from == 0 {
-		return nil
-	}
-	to := d.from
-	for _, c := range p.ledger.lost(o.URI, d.version) {
-		if err := c.usable(); err != nil {
-			return err
-		}
-		if p.held(c) {
-			return errHeld
-		}
-		p.tell(o.URI, "the topic was deleted since it was sent: all of it is sent again")
-		if err := p.resendRange(ctx, o, c, to); err != nil {
-			return fmt.Errorf("send version %s again, whose log is gone: %w", c.Version, err)
-		}
-		to = c.Ranges[0].From
-	}
-	return nil
-}
-
-// resendRange sends the rows of a version that went to an offset of the object.
-func (p *Producer) resendRange(ctx context.Context, o Object, c *claim, to int64) (err error) {
-	s := newSender(p, o, c)
-	s.limit = to
-	p.setOwn(s.stream)
-	_, prior := p.ledger.claimOf(o.URI, c.Version)
-	before := p.ledger.known(s.stream)
-	if _, err := s.begin(ctx, prior, nil, false); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	// What there is of it now may be more than the version had.
-	s.acked.Size = unknownSize
-	if s.acked.UntilMark == nil && before != nil {
-		s.acked.UntilMark = cmp.Or(before.UntilMark, &before.contentMark)
-	}
-	if s.acked.UntilMark != nil {
-		s.acked.Until = to
-	}
-	if err := s.run(ctx); err != nil {
-		s.acked.Released = !unsure(err)
-		return errors.Join(err, s.note(ctx))
-	}
-	summary := p.entry(o.URI, c.Version)
-	summary.Stream, summary.Partition, summary.Status = s.stream, s.to, Complete
-	s.count(summary)
-	s.acked.Until, s.acked.UntilMark = 0, nil
-	return s.end(ctx, Complete)
 }
