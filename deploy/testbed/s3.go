@@ -3,7 +3,6 @@ package testbed
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"os"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/wait"
 )
@@ -172,43 +170,6 @@ func (s *S3) Keys(t testing.TB, bucket, prefix string) []string {
 		}
 	}
 	return keys
-}
-
-// Uploads are the keys with uploads that are neither completed nor aborted.
-func (s *S3) Uploads(t testing.TB, bucket, prefix string) []string {
-	t.Helper()
-	var keys []string
-	pages := s3.NewListMultipartUploadsPaginator(s.Client(), &s3.ListMultipartUploadsInput{Bucket: &bucket, Prefix: &prefix})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(context.Background())
-		if err != nil {
-			t.Fatalf("list the uploads of s3://%s/%s: %v", bucket, prefix, err)
-		}
-		for _, u := range page.Uploads {
-			keys = append(keys, aws.ToString(u.Key))
-		}
-	}
-	return keys
-}
-
-// AbortUploads removes all unfinished uploads below a prefix, as a lifecycle rule
-// does.
-func (s *S3) AbortUploads(t testing.TB, bucket, prefix string) {
-	t.Helper()
-	client := s.Client()
-	pages := s3.NewListMultipartUploadsPaginator(client, &s3.ListMultipartUploadsInput{Bucket: &bucket, Prefix: &prefix})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(context.Background())
-		if err != nil {
-			t.Fatalf("list the uploads of s3://%s/%s: %v", bucket, prefix, err)
-		}
-		for _, u := range page.Uploads {
-			_, err := client.AbortMultipartUpload(context.Background(), &s3.AbortMultipartUploadInput{Bucket: &bucket, Key: u.Key, UploadId: u.UploadId})
-			if _, gone := errors.AsType[*types.NoSuchUpload](err); err != nil && !gone {
-				t.Fatalf("abort the upload of s3://%s/%s: %v", bucket, aws.ToString(u.Key), err)
-			}
-		}
-	}
 }
 
 // Download copies the objects below a prefix into a folder, for engines that read

@@ -130,16 +130,6 @@ func (c *Container) Exec(t testing.TB, command ...string) string {
 	return out
 }
 
-// Logs are what the container has printed so far.
-func (c *Container) Logs(t testing.TB) string {
-	t.Helper()
-	text, err := logs(c.c)
-	if err != nil {
-		t.Fatalf("logs of %s: %v", c.Name, err)
-	}
-	return text
-}
-
 // spec is what makes a container.
 type spec struct {
 	name    string

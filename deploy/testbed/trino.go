@@ -75,16 +75,6 @@ func (s *TrinoServer) Query(t testing.TB, statement string) [][]any {
 	return rows
 }
 
-// Error runs a statement that must fail, and gives what Trino says.
-func (s *TrinoServer) Error(t testing.TB, statement string) string {
-	t.Helper()
-	rows, err := s.query(statement)
-	if err == nil {
-		t.Fatalf("trino: %s\ngives %v instead of an error", statement, rows)
-	}
-	return err.Error()
-}
-
 // Try runs a statement that may fail.
 func (s *TrinoServer) Try(statement string) ([][]any, error) { return s.query(statement) }
 
