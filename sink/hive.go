@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -50,31 +49,6 @@ func PartitionPath(values []PartitionValue) string {
 	return b.String()
 }
 
-// ParsePartitionPath reads what PartitionPath writes. It takes paths of other
-// writers too: hex digits in either case, and bytes left unescaped that
-// PartitionPath would escape. As in Hive, a % that two hex digits do not follow
-// stands for itself.
-func ParsePartitionPath(path string) ([]PartitionValue, error) {
-	if path == "" {
-		return nil, nil
-	}
-	values := make([]PartitionValue, 0, strings.Count(path, "/")+1)
-	for folder := range strings.SplitSeq(path, "/") {
-		column, value, ok := strings.Cut(folder, "=")
-		if !ok || column == "" || value == "" {
-			return nil, fmt.Errorf("parse partition path %q: folder %q is not column=value", path, folder)
-		}
-		v := PartitionValue{Column: unescape(column)}
-		if value = unescape(value); value == DefaultPartition {
-			v.Null = true
-		} else {
-			v.Value = value
-		}
-		values = append(values, v)
-	}
-	return values, nil
-}
-
 // escaped says whether Hive escapes a byte in a partition path: the list of its
 // FileUtils.escapePathName, and NUL, which no file system takes.
 func escaped(c byte) bool {
@@ -107,34 +81,4 @@ func writeEscaped(b *strings.Builder, s string) {
 		b.WriteByte(hex[c>>4])
 		b.WriteByte(hex[c&15])
 	}
-}
-
-func unescape(s string) string {
-	if strings.IndexByte(s, '%') < 0 {
-		return s
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			if hi, lo := unhex(s[i+1]), unhex(s[i+2]); hi >= 0 && lo >= 0 {
-				b = append(b, byte(hi<<4|lo))
-				i += 2
-				continue
-			}
-		}
-		b = append(b, s[i])
-	}
-	return string(b)
-}
-
-func unhex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }
