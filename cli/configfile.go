@@ -14,6 +14,7 @@ import (
 	"lakefeed/cli/config"
 	"lakefeed/consumer"
 	"lakefeed/schema/csv"
+	"lakefeed/schema/spelling"
 	"lakefeed/sink"
 )
 
@@ -235,7 +236,7 @@ func (f *fileSettings) choose(names []string) (out []*feedSettings, err error) {
 	for _, name := range names {
 		if f.broken[name] == nil && !slices.Contains(known, name) {
 			msg := "--feed " + name + ": " + f.doc.Name() + " has no such feed"
-			if near := config.Nearest(name, known); near != "" {
+			if near := spelling.Nearest(name, known); near != "" {
 				msg += "; did you mean " + near + "?"
 			}
 			return nil, &usageError{msg + " It has " + strings.Join(known, ", ")}
@@ -346,7 +347,7 @@ func (f *fileSettings) checkKafka() {
 			continue
 		}
 		hint := ""
-		if near := config.Nearest(fault.Property, broker.Properties()); near != "" && near != fault.Property {
+		if near := spelling.Nearest(fault.Property, broker.Properties()); near != "" && near != fault.Property {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
 		doc.EntryFault(&f.Kafka.Kafka, fault.Property, hint, "kafka: %v", said[fault.Property])
@@ -429,7 +430,7 @@ func (f *feedSettings) check(doc *config.Document) {
 	}
 	if on := f.Quarantine.OnExceed; doc.Has(&f.Quarantine.OnExceed) && !slices.Contains(onExceed, on) {
 		hint := "it is one of " + strings.Join(onExceed, ", ")
-		if near := config.Nearest(on, onExceed); near != "" {
+		if near := spelling.Nearest(on, onExceed); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		doc.Fault(&f.Quarantine.OnExceed, hint, "quarantine.on_exceed %q is not known", doc.Shown(&f.Quarantine.OnExceed, on))
@@ -452,7 +453,7 @@ func (m *Messages) check(doc *config.Document) {
 		doc.Fault(m, "add format: csv, or json", "messages does not say what they are")
 	case m.Format != "" && !slices.Contains(formats, m.Format):
 		hint := "it is csv or json"
-		if near := config.Nearest(m.Format, formats); near != "" {
+		if near := spelling.Nearest(m.Format, formats); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		doc.Fault(&m.Format, hint, "messages.format %q is not known", doc.Shown(&m.Format, m.Format))
@@ -489,7 +490,7 @@ func (c *CSV) check(doc *config.Document) {
 	}
 	if encodings := csv.Encodings(); c.Encoding != nil && !slices.Contains(encodings, *c.Encoding) {
 		hint := "it is one of " + strings.Join(encodings, ", ")
-		if near := config.Nearest(*c.Encoding, encodings); near != "" {
+		if near := spelling.Nearest(*c.Encoding, encodings); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		doc.Fault(&c.Encoding, hint, "csv.encoding %q is not known", doc.Shown(c.Encoding, *c.Encoding))

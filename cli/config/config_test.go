@@ -35,18 +35,6 @@ func TestSecret(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	known := []string{"table", "topic", "source", "source_name", "partition_by", "csv", "sasl.password"}
-	for word, want := range map[string]string{
-		"tabel": "table", "topik": "topic", "Table": "table", "sources": "source", "partitionBy": "partition_by", "partition-by": "partition_by",
-		"sourcename": "source_name", "cvs": "csv", "sasl.pasword": "sasl.password", "sasl_password": "sasl.password", "x": "", "flush": "", "": "", "日本": "",
-	} {
-		if got := Nearest(word, known); got != want {
-			t.Errorf("%q: %q, want %q", word, got, want)
-		}
-	}
-}
-
 type example struct {
 	Text   string            `yaml:"text"`
 	Number int               `yaml:"number"`

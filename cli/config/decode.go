@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"lakefeed/schema/spelling"
+
 	"github.com/goccy/go-yaml/ast"
 )
 
@@ -182,7 +184,7 @@ func join(path, key string) string {
 // suggest says what an unknown key may be meant to be.
 func (d *Document) suggest(name string, t reflect.Type, path string) string {
 	known := keys(t)
-	if near := Nearest(name, known); near != "" {
+	if near := spelling.Nearest(name, known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	if at := d.elsewhere(name, index.ReplaceAllString(path, "[]")); at != "" {
@@ -198,7 +200,7 @@ func (d *Document) elsewhere(name, here string) string {
 		if i := strings.LastIndexByte(p, '.'); i >= 0 {
 			parent, key = p[:i], p[i+1:]
 		}
-		switch near := Nearest(name, []string{key}); {
+		switch near := spelling.Nearest(name, []string{key}); {
 		case near == "" || parent == here:
 		case parent == "":
 			return fmt.Sprintf("%s belongs to the top of the file, not here", near)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"lakefeed/schema"
+	"lakefeed/schema/spelling"
 )
 
 // Compile checks a spec against the columns of a feed and makes a program of it. The
@@ -146,7 +147,7 @@ func (b *builder) find(of any, name string) *column {
 		return c
 	}
 	hint := "the columns are " + strings.Join(b.names(), ", ")
-	if near := nearest(name, b.names()); near != "" {
+	if near := spelling.Nearest(name, b.names()); near != "" {
 		hint = "did you mean " + near + "?"
 	}
 	b.fault(of, name, hint, "there is no column %s", name)

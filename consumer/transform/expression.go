@@ -13,6 +13,7 @@ import (
 	"github.com/expr-lang/expr/parser"
 
 	"lakefeed/schema"
+	"lakefeed/schema/spelling"
 )
 
 // The bounds of an expression.
@@ -278,7 +279,7 @@ func (c *compiler) column(n ast.Node, name string) *node {
 			return constant(unknown, nil)
 		}
 		hint := "the columns are " + strings.Join(c.names, ", ")
-		if near := nearest(name, c.names); near != "" {
+		if near := spelling.Nearest(name, c.names); near != "" {
 			hint = "did you mean " + near + "?"
 		} else if safe := schema.SafeName(name); slices.Contains(c.names, safe) {
 			hint = "columns are called as in the table: " + safe

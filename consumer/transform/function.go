@@ -14,6 +14,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 
 	"lakefeed/schema"
+	"lakefeed/schema/spelling"
 )
 
 // function types one call. Its arguments are typed, but for those that must be
@@ -43,7 +44,7 @@ func (c *compiler) call(n ast.Node, name string, raw []ast.Node) *node {
 	f, ok := functions[name]
 	if !ok {
 		hint := "the functions are " + strings.Join(functionNames, ", ")
-		if near := nearest(name, functionNames); near != "" {
+		if near := spelling.Nearest(name, functionNames); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		switch name {

@@ -22,12 +22,12 @@ import (
 // package matches several keys the longest holds.
 var arrows = map[string][]string{
 	".":                  {"cli"},
-	"cli/config":         {},
+	"cli/config":         {"schema/spelling"},
 	"cli/...":            {"cli/...", "producer/...", "consumer/...", "broker/...", "sink/...", "schema/..."},
 	"producer/...":       {"producer", "broker", "schema/wire", "schema/csv", "schema/fault", "schema", "sink/raw"},
 	"producer/s3source":  {"producer", "schema/fault", "schema", "sink/awsclient"},
 	"consumer":           {"broker", "schema", "schema/csv", "schema/wire", "schema/fault", "consumer/transform", "sink", "sink/raw"},
-	"consumer/transform": {"schema"},
+	"consumer/transform": {"schema", "schema/spelling"},
 	"sink":               {"schema", "schema/fault"},
 	"sink/...":           {"sink", "schema"}, // an edge, or the conformance suites
 	"sink/raw":           {"sink", "schema", "schema/csv", "schema/wire", "schema/fault"},
@@ -42,6 +42,7 @@ var arrows = map[string][]string{
 	"schema/csv":         {"schema"},
 	"schema/wire":        {"schema"},
 	"schema/fault":       {},
+	"schema/spelling":    {},
 	"broker":             {},
 	"broker/embedded":    {"broker"},
 	"deploy/...":         {"..."},
@@ -96,6 +97,7 @@ var only = map[string][]string{
 	"schema":             {},
 	"schema/csv":         {"golang.org/x/text"},
 	"schema/fault":       {},
+	"schema/spelling":    {},
 	"schema/wire":        {"github.com/zeebo/xxh3"},
 	"consumer/transform": {"github.com/expr-lang/expr"},
 	"sink/mem":           {},

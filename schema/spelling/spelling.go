@@ -1,4 +1,5 @@
-package config
+// Package spelling finds what a misspelled word was meant to be, for errors to suggest.
+package spelling
 
 import "strings"
 
