@@ -21,12 +21,11 @@ type Chain struct {
 	lost      *LostError // of the chain's end, when that is what keeps it from being published
 
 	state        State
-	live         map[schema.StreamID]*stream // all but those in segments
-	segments     []segment                   // by falling size
-	skipped      map[string]int64            // offsets by reason
-	union        bool                        // a reset was met behind the checkpoint
-	registered   int64                       // the catalog's cursor, as the checkpoint has it
-	checkpointed int64                       // seq of the newest checkpoint, -1 when there is none
+	streamSet                     // what was seen of streams
+	skipped      map[string]int64 // offsets by reason
+	union        bool             // a reset was met behind the checkpoint
+	registered   int64            // the catalog's cursor, as the checkpoint has it
+	checkpointed int64            // seq of the newest checkpoint, -1 when there is none
 }
 
 // A chain is read to its end, or to before a record.
@@ -331,19 +330,6 @@ func (c *Chain) retry(ctx context.Context, do func() error, known error) error {
 			return errors.Join(e, err)
 		}
 	}
-}
-
-// find gives what the chain knows of a stream, nil if nothing.
-func (c *Chain) find(id schema.StreamID) *stream {
-	if s := c.live[id]; s != nil {
-		return s
-	}
-	for _, g := range c.segments {
-		if count, ok := g.find(id); ok {
-			return sealedStream(id, count)
-		}
-	}
-	return nil
 }
 
 // Complete says whether the table has all rows of a stream and its end, and how

@@ -66,18 +66,8 @@ func (c *Chain) inherit(ctx context.Context, reset int64) error {
 // sealComplete moves the streams that are complete out of the way, when they are
 // many.
 func (c *Chain) sealComplete() {
-	if len(c.live) < maxDone {
-		return
-	}
-	var done []sealed
-	for id, s := range c.live {
-		if s.complete() {
-			done = append(done, sealed{id: id, count: s.limit})
-			delete(c.live, id)
-		}
-	}
-	if len(done) > 0 {
-		c.segments = addSegment(c.segments, done)
+	if len(c.live) >= maxDone {
+		c.seal()
 	}
 }
 

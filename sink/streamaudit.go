@@ -9,29 +9,16 @@ import (
 	"lakefeed/schema"
 )
 
-// seenStreams is what was seen of streams: those that are complete in segments,
-// which take 24 bytes each, the others as they are.
+// seenStreams is what was seen of streams. Complete ones go into a segment when they
+// are many.
 type seenStreams struct {
-	live     map[schema.StreamID]*stream
-	done     int // of live, those that are complete
-	segments []segment
+	streamSet
+	done int // of live, those that are complete
 }
 
 // maxDone is how many complete streams are kept as they are before they go into a
 // segment.
 const maxDone = 1 << 14
-
-func (s *seenStreams) find(id schema.StreamID) *stream {
-	if found := s.live[id]; found != nil {
-		return found
-	}
-	for _, g := range s.segments {
-		if count, ok := g.find(id); ok {
-			return sealedStream(id, count)
-		}
-	}
-	return nil
-}
 
 func (s *seenStreams) put(x *stream) {
 	if s.live == nil {
@@ -43,36 +30,7 @@ func (s *seenStreams) put(x *stream) {
 	}
 	if s.done > maxDone {
 		s.seal()
-	}
-}
-
-// seal moves complete streams into a segment.
-func (s *seenStreams) seal() {
-	var done []sealed
-	for id, x := range s.live {
-		if x.complete() {
-			done = append(done, sealed{id: id, count: x.limit})
-			delete(s.live, id)
-		}
-	}
-	s.done = 0
-	if len(done) > 0 {
-		s.segments = addSegment(s.segments, done)
-	}
-}
-
-// each gives all streams, in no order.
-func (s *seenStreams) each(f func(*stream)) {
-	for _, x := range s.live {
-		f(x)
-	}
-	for _, g := range s.segments {
-		for i := range g.len() {
-			e := g.at(i)
-			if s.live[e.id] == nil {
-				f(sealedStream(e.id, e.count))
-			}
-		}
+		s.done = 0
 	}
 }
 
