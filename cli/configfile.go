@@ -13,7 +13,6 @@ import (
 	"lakefeed/broker"
 	"lakefeed/cli/config"
 	"lakefeed/consumer"
-	"lakefeed/schema/csv"
 	"lakefeed/schema/spelling"
 	"lakefeed/sink"
 )
@@ -66,6 +65,15 @@ func (c *ConfigFile) read() (*fileSettings, error) {
 		return nil, err
 	}
 	return parseConfig(name, text)
+}
+
+// need reads the file of a command that does nothing without one.
+func (c *ConfigFile) need() (*fileSettings, error) {
+	f, err := c.read()
+	if err == nil && f == nil {
+		err = &usageError{"there is no " + defaultConfig + " here: name the file with -c FILE, or let lakefeed init SOURCE write it"}
+	}
+	return f, err
 }
 
 // text is the file's; its name is empty where there is none.
@@ -464,35 +472,5 @@ func (m *Messages) check(doc *config.Document) {
 		if name == "" && doc.Has(&m.Columns[i]) {
 			doc.Fault(&m.Columns[i], "", "messages.columns[%d] is empty", i)
 		}
-	}
-}
-
-// check adds the faults of the overrides of a CSV's form.
-func (c *CSV) check(doc *config.Document) {
-	for _, one := range []struct {
-		value     **string
-		key, word string
-	}{{&c.Quote, "quote", "none"}, {&c.Escape, "escape", "double"}, {&c.Comment, "comment", "none"}} {
-		if s := *one.value; s != nil && len(*s) != 1 && *s != one.word {
-			doc.Fault(one.value, "", "csv.%s takes one character, or %s", one.key, one.word)
-		}
-	}
-	if c.Delimiter != nil && *c.Delimiter == "" {
-		doc.Fault(&c.Delimiter, `give it the text between the cells, such as ";" or tab`, "csv.delimiter is empty")
-	}
-	for _, one := range []struct {
-		value **int
-		key   string
-	}{{&c.Headers, "headers"}, {&c.Skip, "skip"}} {
-		if n := *one.value; n != nil && *n < 0 {
-			doc.Fault(one.value, "", "csv.%s is less than 0", one.key)
-		}
-	}
-	if encodings := csv.Encodings(); c.Encoding != nil && !slices.Contains(encodings, *c.Encoding) {
-		hint := "it is one of " + strings.Join(encodings, ", ")
-		if near := spelling.Nearest(*c.Encoding, encodings); near != "" {
-			hint = "did you mean " + near + "?"
-		}
-		doc.Fault(&c.Encoding, hint, "csv.encoding %q is not known", doc.Shown(c.Encoding, *c.Encoding))
 	}
 }

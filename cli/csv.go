@@ -4,7 +4,9 @@ import (
 	"slices"
 	"strings"
 
+	"lakefeed/cli/config"
 	"lakefeed/schema/csv"
+	"lakefeed/schema/spelling"
 )
 
 // CSV are the flags that override what is found of a CSV's form.
@@ -88,4 +90,34 @@ func (c *CSV) Validate() error {
 		return &usageError{err.Error()}
 	}
 	return nil
+}
+
+// check adds the faults of the overrides of a CSV's form.
+func (c *CSV) check(doc *config.Document) {
+	for _, one := range []struct {
+		value     **string
+		key, word string
+	}{{&c.Quote, "quote", "none"}, {&c.Escape, "escape", "double"}, {&c.Comment, "comment", "none"}} {
+		if s := *one.value; s != nil && len(*s) != 1 && *s != one.word {
+			doc.Fault(one.value, "", "csv.%s takes one character, or %s", one.key, one.word)
+		}
+	}
+	if c.Delimiter != nil && *c.Delimiter == "" {
+		doc.Fault(&c.Delimiter, `give it the text between the cells, such as ";" or tab`, "csv.delimiter is empty")
+	}
+	for _, one := range []struct {
+		value **int
+		key   string
+	}{{&c.Headers, "headers"}, {&c.Skip, "skip"}} {
+		if n := *one.value; n != nil && *n < 0 {
+			doc.Fault(one.value, "", "csv.%s is less than 0", one.key)
+		}
+	}
+	if encodings := csv.Encodings(); c.Encoding != nil && !slices.Contains(encodings, *c.Encoding) {
+		hint := "it is one of " + strings.Join(encodings, ", ")
+		if near := spelling.Nearest(*c.Encoding, encodings); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		doc.Fault(&c.Encoding, hint, "csv.encoding %q is not known", doc.Shown(c.Encoding, *c.Encoding))
+	}
 }

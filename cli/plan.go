@@ -68,12 +68,9 @@ type plannedType struct {
 // sources in as ingest would, into a lake of its own in a folder that is removed, and
 // compares that with the lake; nothing is written there.
 func (c *planCommand) Run(ctx context.Context, g *Globals) error {
-	f, err := c.read()
+	f, err := c.need()
 	if err != nil {
 		return err
-	}
-	if f == nil {
-		return &usageError{"there is no " + defaultConfig + " here: name the file with -c FILE, or let lakefeed init SOURCE write it"}
 	}
 	feeds, err := f.choose(c.Only)
 	if err != nil {

@@ -43,12 +43,9 @@ func (e *testsError) Error() string {
 // Run runs the tests of a file's feeds: each ingests its CSV into a lake of its own, in
 // a folder that is removed.
 func (c *testCommand) Run(ctx context.Context, g *Globals) error {
-	f, err := c.read()
+	f, err := c.need()
 	if err != nil {
 		return err
-	}
-	if f == nil {
-		return &usageError{"there is no " + defaultConfig + " here: name the file with -c FILE"}
 	}
 	feeds, err := f.choose(c.Only)
 	if err != nil {

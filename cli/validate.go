@@ -31,12 +31,9 @@ type validatedFeed struct {
 }
 
 func (c *validateCommand) Run(g *Globals) error {
-	f, err := c.read()
+	f, err := c.need()
 	if err != nil {
 		return err
-	}
-	if f == nil {
-		return &usageError{"there is no " + defaultConfig + " here: name the file with -c FILE"}
 	}
 	v := validated{File: f.doc.Name(), Lake: cmp.Or(f.Lake.Lake, defaultLake), Kafka: f.kafkaText()}
 	for i := range f.Feeds {
