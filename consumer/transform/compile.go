@@ -27,13 +27,8 @@ func Compile(spec Spec, source *schema.Schema) (*Program, error) {
 			b.live = append(b.live, &column{name: f.Name, typ: f.Type, slot: b.slot(f.Type), sources: []string{f.Name}, own: f.Name, late: f.Late, step: -1})
 		}
 	}
-	for i, step := range spec {
-		b.at, b.step = i, step
-		b.add(step)
-	}
-	b.hide()
-	if len(b.faults) > 0 {
-		return nil, b.faults
+	if err := b.all(); err != nil {
+		return nil, err
 	}
 	for _, c := range b.live {
 		b.program.fields = append(b.program.fields, schema.Field{Name: c.name, Type: plain(c.typ)})
@@ -197,6 +192,19 @@ func (b *builder) trouble(verb, c string) *trouble {
 	t := &trouble{step: name, verb: verb, column: c, null: b.step.OnError == OnErrorNull}
 	b.troubles = append(b.troubles, t)
 	return t
+}
+
+// all compiles all steps. The error is Faults.
+func (b *builder) all() error {
+	for i, step := range b.spec {
+		b.at, b.step = i, step
+		b.add(step)
+	}
+	b.hide()
+	if len(b.faults) > 0 {
+		return b.faults
+	}
+	return nil
 }
 
 // add compiles one step.

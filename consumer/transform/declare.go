@@ -14,13 +14,8 @@ import (
 // The error is Faults.
 func (s Spec) Declare(base *schema.Contract) (*schema.Contract, error) {
 	b := &builder{spec: s, gone: map[string]string{}}
-	for i, step := range s {
-		b.at, b.step = i, step
-		b.add(step)
-	}
-	b.hide()
-	if len(b.faults) > 0 {
-		return nil, b.faults
+	if err := b.all(); err != nil {
+		return nil, err
 	}
 	texts := s.texts()
 	hidden := b.hidden()
