@@ -6,19 +6,21 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"lakefeed/broker"
 	"lakefeed/broker/embedded"
 	"lakefeed/consumer"
 	"lakefeed/sink"
+	"lakefeed/sink/raw"
 )
 
 type auditCommand struct {
 	Table      string    `arg:"" help:"The table."`
-	Deep       bool      `help:"Compare each cell of each file with the topic. Takes as long as ingesting did."`
-	NoTopic    bool      `name:"no-topic" help:"Look at the lake alone."`
-	WholeTopic bool      `help:"Fail as well when the topic no longer has all rows, which building the table again needs."`
+	Deep       bool      `help:"Compare each cell of each file with the topic, or its raw zone where the topic no longer has it. Takes as long as ingesting did."`
+	NoTopic    bool      `name:"no-topic" help:"Look at the lake alone: read neither the topic nor its raw zone."`
+	WholeTopic bool      `help:"Fail as well when the topic and its raw zone together no longer have all rows, which building the table again needs."`
 	Limit      int       `help:"Name so many findings of each kind; all are counted." default:"100" placeholder:"N"`
 	Memory     bytesFlag `help:"Bound of the bodies of files in memory." default:"128MiB" placeholder:"SIZE"`
 	Topic      string    `help:"Topic of the table, to be sure of it. Default: the one that the table has." placeholder:"NAME"`
@@ -44,7 +46,11 @@ func (c *auditCommand) Run(ctx context.Context, g *Globals) error {
 	if err := c.fill(g, c); err != nil {
 		return err
 	}
-	table, err := c.table(ctx, g, c.Table)
+	store, err := c.store(ctx, g)
+	if err != nil {
+		return err
+	}
+	table, err := sink.ReadTable(ctx, store, c.Table)
 	if err != nil {
 		return err
 	}
@@ -57,7 +63,7 @@ func (c *auditCommand) Run(ctx context.Context, g *Globals) error {
 		return err
 	}
 	// What is known of the lake is worth telling when the topic cannot be read.
-	compared := c.compare(ctx, g, table, report)
+	compared := c.compare(ctx, g, store, table, report)
 	if err := errors.Join(compared, c.print(g, report)); err != nil {
 		return err
 	}
@@ -67,8 +73,9 @@ func (c *auditCommand) Run(ctx context.Context, g *Globals) error {
 	return nil
 }
 
-// compare compares the table with its topic, where there is one to be had.
-func (c *auditCommand) compare(ctx context.Context, g *Globals, table *sink.Table, report *sink.AuditReport) error {
+// compare compares the table with its topic, and with the topic's raw zone, where they
+// are to be had.
+func (c *auditCommand) compare(ctx context.Context, g *Globals, store sink.Store, table *sink.Table, report *sink.AuditReport) error {
 	without := func(why string) error {
 		if c.Deep || c.WholeTopic {
 			return &usageError{fmt.Sprintf("compare table %s with topic %s: %s", c.Table, table.Topic(), why)}
@@ -79,33 +86,105 @@ func (c *auditCommand) compare(ctx context.Context, g *Globals, table *sink.Tabl
 	if c.NoTopic {
 		return without("--no-topic was given")
 	}
-	if c.embeddedLog() {
-		if _, err := os.Stat(c.logDir(&c.Lake)); err != nil {
-			return without(fmt.Sprintf("there is no log of an embedded Kafka in %s; name the brokers with --brokers, or the log with --kafka-dir", c.logDir(&c.Lake)))
-		}
-	}
-	conn, err := c.connect(g, &c.Lake)
-	if errors.Is(err, embedded.ErrLocked) {
-		return without(fmt.Sprintf("the log of the embedded Kafka in %s is in use by another process; do it when that has ended", c.logDir(&c.Lake)))
-	}
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	topic, err := conn.client.Topic(ctx, table.Topic())
-	if errors.Is(err, broker.ErrNoTopic) {
-		return without("there is no such topic")
-	}
-	if err != nil {
-		return err
-	}
 	position, err := sink.ParsePosition(report.Position)
 	if err != nil {
 		return err
 	}
+	zone, err := raw.Open(store, table.Topic())
+	if err != nil {
+		return err
+	}
+	used, err := zone.Used(ctx)
+	if err != nil {
+		return err
+	}
+	audit := &consumer.Audit{Raw: zone, Table: table, Report: report, Position: position, Deep: c.Deep, Whole: c.WholeTopic, Secret: maskKey}
+	gone := ""
+	if c.embeddedLog() {
+		if _, err := os.Stat(c.logDir(&c.Lake)); err != nil {
+			gone = fmt.Sprintf("there is no log of an embedded Kafka in %s; name the brokers with --brokers, or the log with --kafka-dir", c.logDir(&c.Lake))
+		}
+	}
+	if gone == "" {
+		conn, err := c.connect(g, &c.Lake)
+		if errors.Is(err, embedded.ErrLocked) {
+			return without(fmt.Sprintf("the log of the embedded Kafka in %s is in use by another process; do it when that has ended", c.logDir(&c.Lake)))
+		}
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		audit.Client = conn.client
+		if _, err := conn.client.Topic(ctx, table.Topic()); errors.Is(err, broker.ErrNoTopic) {
+			gone = "there is no such topic"
+		} else if err != nil {
+			return err
+		}
+	}
+	if gone != "" && !used {
+		return without(gone)
+	}
+	if gone != "" {
+		report.Add(sink.Finding{Level: sink.Note, Kind: sink.TopicNotCompared, Message: "topic " + table.Topic() + " was not read: " + gone + "; what its raw zone has was"})
+	}
 	report.Deep = c.Deep
-	audit := &consumer.Audit{Client: conn.client, Topic: topic, Table: table, Report: report, Position: position, Deep: c.Deep, Whole: c.WholeTopic, Secret: maskKey}
 	return audit.Run(ctx)
+}
+
+// comparedText says how many rows were compared with what.
+func comparedText(r *sink.AuditReport) string {
+	text := ""
+	if r.Compared > 0 || r.ComparedRaw == 0 {
+		text = plural(r.Compared, "row") + " compared with the topic"
+	}
+	if r.ComparedRaw > 0 {
+		if text != "" {
+			text += ", "
+		}
+		text += plural(r.ComparedRaw, "row") + " compared with the raw zone"
+	}
+	return text
+}
+
+// printCompared says which offsets were compared with what.
+func printCompared(w io.Writer, r *sink.AuditReport) {
+	topic, raw := r.Compared > 0, r.ComparedRaw > 0
+	if topic || raw {
+		how := "by number and identity"
+		if r.Deep {
+			how = "cell by cell"
+		}
+		var with []string
+		if topic {
+			with = append(with, fmt.Sprintf("with the topic: %s", plural(r.Compared, "row")))
+		}
+		if raw {
+			with = append(with, fmt.Sprintf("with the raw zone: %s", plural(r.ComparedRaw, "row")))
+		}
+		fmt.Fprintf(w, "\n  compared %s %s, %s by the hash of their producer", strings.Join(with, ", "), how, plural(r.Hashed, "stream"))
+	}
+	several := map[string]bool{}
+	for _, c := range r.Ranges {
+		several[c.Log] = true
+	}
+	if !slices.ContainsFunc(r.Ranges, func(c sink.ComparedRange) bool { return c.With != sink.WithTopic }) {
+		return // which the line above says
+	}
+	for _, c := range r.Ranges {
+		of := c.Chain
+		if len(several) > 1 {
+			of += " (topic id " + c.Log + ")"
+		}
+		fmt.Fprintf(w, "\n    %s, offsets %d to %d: ", of, c.From, c.To-1)
+		if c.With == sink.WithNothing {
+			fmt.Fprintf(w, "not compared: %s", c.Why)
+		} else {
+			fmt.Fprintf(w, "compared with the %s", c.With)
+		}
+	}
+	if r.RangesLeft > 0 {
+		fmt.Fprintf(w, "\n    and %s more", plural(r.RangesLeft, "range"))
+	}
 }
 
 func (c *auditCommand) print(g *Globals, r *sink.AuditReport) error {
@@ -133,13 +212,7 @@ func (c *auditCommand) print(g *Globals, r *sink.AuditReport) error {
 	if r.UnderWay > 0 {
 		fmt.Fprintf(w, ", %s under way", countText(r.UnderWay))
 	}
-	if r.Compared > 0 {
-		how := "by number and identity"
-		if r.Deep {
-			how = "cell by cell"
-		}
-		fmt.Fprintf(w, "\n  compared with the topic: %s %s, %s by the hash of their producer", plural(r.Compared, "row"), how, plural(r.Hashed, "stream"))
-	}
+	printCompared(w, r)
 	fmt.Fprintln(w)
 	for _, f := range r.Findings {
 		printFinding(w, &f)

@@ -292,7 +292,7 @@ func (c *rebuildCommand) print(g *Globals, r *consumer.RebuildReport) error {
 			}
 		}
 		if r.Audit.Of(sink.Damage) == 0 {
-			fmt.Fprintf(w, "  audit: clean, %s compared with the topic\n", plural(r.Audit.Compared, "row"))
+			fmt.Fprintf(w, "  audit: clean, %s\n", comparedText(r.Audit))
 		}
 	}
 	switch {

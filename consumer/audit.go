@@ -10,50 +10,66 @@ import (
 	"lakefeed/consumer/transform"
 	"lakefeed/schema"
 	"lakefeed/sink"
+	"lakefeed/sink/raw"
 )
 
-// Audit compares a table's chains with the topic that they were written from, as
-// far as the topic still has the messages: that each offset is what the record
-// says, and that the rows of each stream are those that its producer has hashed.
-// A deep audit makes every file again from the topic and compares each cell.
+// Audit compares a table's chains with the topic that they were written from, and
+// with its raw zone where the topic no longer has the messages: that each offset is
+// what the record says, and that the rows of each stream are those that its producer
+// has hashed. A deep audit makes every file again and compares each cell.
 //
 // It writes nothing. It holds one batch at a time when it is deep, and else a few
 // dozen bytes for each stream whose end has not come yet.
 type Audit struct {
+	// Client reads the topic, which may not be there; nil where there are no brokers.
 	Client *broker.Client
-	// Source is where messages are read from; nil for the Client.
-	Source Log
-	Topic  broker.Topic
+	// Raw is the topic's raw zone, which may be empty; nil for none.
+	Raw    *raw.Zone
 	Table  *sink.Table
 	Report *sink.AuditReport
 	// Position is the state to compare.
 	Position sink.Position
 	Deep     bool
-	// Whole says that the topic must have every row, as the table can be built again
-	// only then: what was removed from it is damage.
+	// Whole says that the topic and its raw zone together must have every row, as the
+	// table can be built again only then: what neither has is damage.
 	Whole bool
 	// Secret finds the key of a mask, for a deep audit.
 	Secret func(transform.Key) ([]byte, error)
 
-	equal map[content]string // source by content of the complete streams seen so far
-	over  bool               // there were too many to remember
+	topic broker.Topic           // as it is now; without a LogID it is gone
+	logs  map[string]*auditedLog // those that records are of, by id
+	equal map[content]string     // source by content of the complete streams seen so far
+	over  bool                   // there were too many to remember
 }
 
-// Run compares. What it finds is in the report; an error means that the topic or
-// the lake could not be read.
+// Run compares. What it finds is in the report; an error means that the topic, its raw
+// zone or the lake could not be read.
 func (a *Audit) Run(ctx context.Context) error {
-	c := &Consumer{Client: a.Client, Source: a.Source, Topic: a.Topic, Table: a.Table, Meta: a.Table.Shape().Meta, Secret: a.Secret}
-	if err := c.Validate(); err != nil {
-		return err
+	if a.Client != nil {
+		topic, err := a.Client.Topic(ctx, a.Table.Topic())
+		if err != nil && !errors.Is(err, broker.ErrNoTopic) {
+			return err
+		}
+		if err == nil {
+			a.topic = topic
+		}
 	}
-	a.equal = map[content]string{}
+	a.equal, a.logs = map[content]string{}, map[string]*auditedLog{}
+	defer func() {
+		for _, l := range a.logs {
+			l.close()
+		}
+	}()
 	for p, last := range a.Position.Seqs {
 		if last < 0 {
 			continue
 		}
-		chain := &chainAudit{Audit: a, w: c.worker(p, ctx, nil), partition: p, last: last, streams: map[schema.StreamID]*streamSum{}}
+		chain := &chainAudit{
+			Audit: a, partition: p, last: last, sources: map[*auditedLog]*chainSources{}, streams: map[schema.StreamID]*streamSum{},
+			passed: map[passed]*skippedRecords{}, faults: map[string]*skippedRecords{},
+		}
 		if err := chain.run(ctx); err != nil {
-			return fmt.Errorf("compare table %s with topic partition %s/%d: %w", a.Table.Name(), a.Topic.Name, p, err)
+			return fmt.Errorf("compare table %s with topic partition %s/%d: %w", a.Table.Name(), a.Table.Topic(), p, err)
 		}
 	}
 	if a.over {
@@ -66,19 +82,21 @@ func (a *Audit) Run(ctx context.Context) error {
 // chainAudit compares one chain.
 type chainAudit struct {
 	*Audit
-	w         *worker
 	partition int
 	last      int64 // record
-	present   sink.LogView
 	cuts      []cut
+	sources   map[*auditedLog]*chainSources
+	from      *chainSource // of the record that is compared
 
 	streams map[schema.StreamID]*streamSum
 	key     []byte
 	scratch []byte
 
-	passed map[string]*skippedRecords // that are not compared, by reason
-	rows   int64
-	hashed int64
+	passed  map[passed]*skippedRecords // that are not compared
+	faults  map[string]*skippedRecords // of the raw zone, by what is wrong
+	rows    int64                      // compared with the topic
+	rowsRaw int64                      // compared with the raw zone
+	hashed  int64
 }
 
 // cut is a rewind: the messages from an offset on that earlier records have are not
@@ -88,22 +106,29 @@ type cut struct {
 	log     string
 }
 
+// passed is why records are not compared.
+type passed struct {
+	why  string
+	gone bool // nothing has their messages, so that the table cannot be built again
+	lost bool // and the raw zone should have them
+}
+
 // skippedRecords are records that could not be compared.
 type skippedRecords struct {
 	first, last *sink.Record
-	records     int64
 	rows        int64
+	finding     sink.Finding // of what is wrong with the raw zone
+}
+
+func (s *skippedRecords) add(r *sink.Record) {
+	if s.first == nil {
+		s.first = r
+	}
+	s.last = r
+	s.rows += r.Counts.Rows + r.Counts.Quarantined
 }
 
 func (a *chainAudit) run(ctx context.Context) (err error) {
-	if a.partition >= a.Topic.Partitions {
-		a.Report.Add(sink.Finding{Level: sink.Note, Kind: sink.TopicNotCompared, Chain: a.chain(), Message: fmt.Sprintf("topic %s has %d partitions: the chain has nothing to be compared with", a.Topic.Name, a.Topic.Partitions)})
-		return nil
-	}
-	if a.present, err = a.w.view(ctx, sink.State{}); err != nil {
-		return err
-	}
-	a.passed = map[string]*skippedRecords{}
 	if err := a.findCuts(ctx); err != nil {
 		return a.broken(err)
 	}
@@ -125,7 +150,7 @@ func (a *chainAudit) run(ctx context.Context) (err error) {
 	return nil
 }
 
-func (a *chainAudit) chain() string { return fmt.Sprintf("%s/%d", a.Topic.Name, a.partition) }
+func (a *chainAudit) chain() string { return fmt.Sprintf("%s/%d", a.Table.Topic(), a.partition) }
 
 // broken is for a chain that cannot be read: that is reported where the records are
 // audited.
@@ -157,96 +182,113 @@ func (a *chainAudit) record(ctx context.Context, p sink.Replayed) error {
 	r := p.Record
 	for _, c := range a.cuts {
 		if c.seq > r.Seq && c.log == r.Log && c.to < r.To {
-			a.pass("the log has lost their messages since, which is on record", r)
+			a.pass(passed{why: "the log has lost their messages since, which is on record"}, r)
 			return nil
 		}
 	}
-	from := firstRead(r)
-	switch {
-	case r.Log != a.present.Log:
-		a.pass(fmt.Sprintf("they are of log %s, and the topic is %s now", r.Log, a.present.Log), r)
-		return nil
-	case from < a.present.Start && from < r.To:
-		a.pass(removed, r)
-		return nil
-	case r.To > a.present.End:
-		f := a.Table.OfRecord(sink.Damage, sink.TopicDiffers, a.partition, r, "the topic partition ends at offset %d, before the record's end: the broker has lost messages, and a rebuild would not have their rows", a.present.End)
-		f.Do = "look for a replica of the topic partition that has them; else lakefeed consume --on-data-loss=record goes on without"
-		a.Report.Add(f)
+	from, why, err := a.source(ctx, r.Log, firstRead(r), r.To)
+	if err != nil {
+		return err
+	}
+	if from == nil {
+		a.pass(why, r)
 		return nil
 	}
+	if end := from.end; r.To > end {
+		f := a.Table.OfRecord(sink.Damage, sink.TopicDiffers, a.partition, r, "the topic partition ends at offset %d, before the record's end: the broker has lost messages, and a rebuild would not have their rows", end)
+		f.Do = "look for a replica of the topic partition that has them; else lakefeed consume --on-data-loss=record goes on without"
+		a.Report.Add(f)
+		a.compared(r, r.From, r.To, sink.WithTopic, "")
+		return nil
+	}
+	a.from = from
 	return a.reread(ctx, p)
 }
 
-const removed = "the topic does not have all of their offsets any more"
+// compared notes what offsets of a record were compared with.
+func (a *chainAudit) compared(r *sink.Record, from, to int64, with sink.ComparedWith, why string) {
+	a.Report.AddRange(sink.ComparedRange{Chain: a.chain(), Log: r.Log, From: from, To: to, With: with, Why: why})
+}
 
 // pass notes that a record is not compared.
-func (a *chainAudit) pass(why string, r *sink.Record) {
-	s := a.passed[why]
-	if s == nil {
-		s = &skippedRecords{first: r}
-		a.passed[why] = s
+func (a *chainAudit) pass(why passed, r *sink.Record) {
+	if a.passed[why] == nil {
+		a.passed[why] = &skippedRecords{}
 	}
-	s.last = r
-	s.records++
-	s.rows += r.Counts.Rows + r.Counts.Quarantined
+	a.passed[why].add(r)
+	a.compared(r, r.From, r.To, sink.WithNothing, why.why)
+}
+
+// differ reports what a record's offsets have that it does not say.
+func (a *chainAudit) differ(r *sink.Record, format string, args ...any) {
+	f := a.Table.OfRecord(sink.Damage, sink.TopicDiffers, a.partition, r, format, args...)
+	if a.from.with == sink.WithRawZone {
+		f.Kind = sink.RawDiffers
+	}
+	f.Do = fmt.Sprintf("either the %s or the record was changed since the rows were taken: compare these offsets with the sources; a rebuild gives what the %[1]s has", a.from.with)
+	a.Report.Add(f)
 }
 
 // reread takes the record's offsets again and compares.
 func (a *chainAudit) reread(ctx context.Context, p sink.Replayed) error {
-	r := p.Record
-	differs := func(format string, args ...any) {
-		f := a.Table.OfRecord(sink.Damage, sink.TopicDiffers, a.partition, r, format, args...)
-		f.Do = "either the topic or the record was changed since the rows were taken: compare these offsets with the sources; a rebuild gives what the topic has"
-		a.Report.Add(f)
-	}
-	var err error
+	r, w := p.Record, a.from.w
 	if a.Deep {
-		err = a.w.prepare(ctx, r)
+		if err := w.prepare(ctx, r); errors.Is(err, sink.ErrNotExist) {
+			return nil // the schema version is not there, which is reported
+		} else if err != nil {
+			return err
+		}
 	}
-	if errors.Is(err, sink.ErrNotExist) {
-		return nil // the schema version is not there, which is reported
-	}
-	if err == nil {
-		err = a.w.reread(ctx, p.Draft, r, func(m *broker.Message) error { return a.message(ctx, r, m) })
-	}
-	var outside *broker.OffsetOutOfRange
-	switch {
-	case errors.As(err, &outside):
-		a.pass(removed, r)
-		return nil
-	case err != nil && (ctx.Err() != nil || errors.Is(err, broker.ErrUnreachable) || errors.Is(err, broker.ErrDenied)):
+	a.from.kept = 0
+	err := w.reread(ctx, p.Draft, r, func(m *broker.Message) error { return a.message(ctx, r, m) })
+	if broken, err := a.unread(ctx, r, err); broken || err != nil {
 		return err
-	case err != nil:
-		differs("its offsets cannot be taken from the topic again: %v", err)
-		return nil
 	}
-	a.rows += r.Counts.Rows + r.Counts.Quarantined
+	a.count(r)
 	if a.vanished(r, p.Draft) {
 		return nil // all else differs for that
+	}
+	if a.from.with == sink.WithRawZone {
+		p.Draft.AssumeEmpty(r)
 	}
 	var made *sink.Records
 	if !a.Deep {
 		p.Draft.AssumeFiltered(r)
-	} else if made, err = a.w.remade(ctx, r); err != nil {
+	} else if made, err = w.remade(ctx, r); err != nil {
 		if ctx.Err() != nil || errors.Is(err, broker.ErrUnreachable) || errors.Is(err, broker.ErrDenied) {
 			return err
 		}
-		differs("its rows cannot be made again: %v", err)
+		a.differ(r, "its rows cannot be made again: %v", err)
 		return nil
 	}
-	for _, d := range p.Draft.Differences(r) {
-		differs("%s", d)
+	for _, d := range p.Draft.Differences(r, a.from.with) {
+		a.differ(r, "%s", d)
 	}
 	if !a.Deep {
 		return nil
 	}
-	found, err := a.w.writer.Compare(ctx, p, made)
+	found, err := w.writer.Compare(ctx, p, made, a.from.with)
 	if err != nil {
 		return err
 	}
 	a.tell(r, found)
 	return nil
+}
+
+// count counts what was compared with what.
+func (a *chainAudit) count(r *sink.Record) {
+	rows, from, to := r.Counts.Rows+r.Counts.Quarantined, r.From, min(r.To, a.from.topic)
+	if a.from.with == sink.WithRawZone && from < to {
+		of := min(a.from.kept, rows)
+		if to == r.To {
+			of = rows
+		}
+		a.rowsRaw, rows = a.rowsRaw+of, rows-of
+		a.compared(r, from, to, sink.WithRawZone, "")
+		from = to
+	}
+	a.rows += rows
+	a.compared(r, from, r.To, sink.WithTopic, "")
 }
 
 // tell reports the cells of a record's files that differ.
@@ -261,7 +303,7 @@ func (a *chainAudit) tell(r *sink.Record, found []sink.CellDifference) {
 				f.Source = s.source
 			}
 		}
-		f.Do = "put the file back from a backup, or look at what changed the topic; a rebuild gives what the topic has"
+		f.Do = fmt.Sprintf("put the file back from a backup, or look at what changed the %s; a rebuild gives what the %[1]s has", a.from.with)
 		a.Report.Add(f)
 	}
 }
@@ -274,11 +316,26 @@ func (a *chainAudit) replay(ctx context.Context, p sink.Replayed) error {
 	if !a.Deep {
 		return nil
 	}
-	if first := r.Offsets[0][0]; r.Log != a.present.Log || first < a.present.Start || slices.ContainsFunc(a.cuts, func(c cut) bool { return c.seq > r.Seq && c.to < r.To }) {
-		a.pass("they were taken out of the quarantine, and the topic has changed since", r)
+	var from *chainSource
+	for _, o := range r.Offsets {
+		present, _, err := a.source(ctx, r.Log, o[0], o[1])
+		if err != nil {
+			return err
+		}
+		if present == nil {
+			from = nil
+			break
+		}
+		if from == nil || present.with == sink.WithRawZone { // which reads the topic, too
+			from = present
+		}
+	}
+	if from == nil || slices.ContainsFunc(a.cuts, func(c cut) bool { return c.seq > r.Seq && c.to < r.To }) {
+		a.pass(passed{why: "they were taken out of the quarantine, and neither the topic nor a raw zone has them all"}, r)
 		return nil
 	}
-	if err := a.w.prepare(ctx, r); err != nil {
+	a.from = from
+	if err := a.from.w.prepare(ctx, r); err != nil {
 		if errors.Is(err, sink.ErrNotExist) {
 			return nil // which is reported
 		}
@@ -291,29 +348,33 @@ func (a *chainAudit) replay(ctx context.Context, p sink.Replayed) error {
 		}
 	}
 	missing := int64(0)
-	err := a.w.readAt(ctx, rows, func(q *sink.QuarantineRow, m *broker.Message) error {
+	err := a.from.w.readAt(ctx, rows, func(q *sink.QuarantineRow, m *broker.Message) error {
 		if m == nil {
 			missing++
 			return nil
 		}
-		return a.w.takeOne(ctx, m)
+		return a.from.w.takeOne(ctx, m)
 	})
-	if err != nil {
+	if broken, err := a.unread(ctx, r, err); broken || err != nil {
 		return err
 	}
 	if missing > 0 {
-		a.Report.Add(a.Table.OfRecord(sink.Damage, sink.TopicMissing, a.partition, r, "%d of the offsets that were taken out of the quarantine have no message any more: a rebuild would not have their rows", missing))
+		kind := sink.TopicMissing
+		if a.from.with == sink.WithRawZone {
+			kind = sink.RawDiffers
+		}
+		a.Report.Add(a.Table.OfRecord(sink.Damage, kind, a.partition, r, "%d of the offsets that were taken out of the quarantine have no message any more: a rebuild would not have their rows", missing))
 		return nil
 	}
 	p.Files = slices.DeleteFunc(slices.Clone(p.Files), func(f sink.File) bool { return f.Table != sink.Main })
-	a.w.draft = p.Draft
-	records, err := a.w.records(ctx)
-	if err != nil {
+	a.from.w.draft = p.Draft
+	records, err := a.from.w.records(ctx)
+	if broken, err := a.unread(ctx, r, err); broken || err != nil {
 		return err
 	}
 	records.Quarantine, records.QuarantineIDs = nil, sink.IDs{}
 	records.To = r.To
-	found, err := a.w.writer.Compare(ctx, p, records)
+	found, err := a.from.w.writer.Compare(ctx, p, records, a.from.with)
 	if err != nil {
 		return err
 	}
@@ -327,6 +388,13 @@ func (a *chainAudit) vanished(r *sink.Record, d *sink.Draft) (any bool) {
 		any = true
 		f := a.Table.OfRecord(sink.Damage, sink.TopicMissing, a.partition, r, "offsets %d to %d of the topic have no message any more, and had when the record was written: a rebuild would not have their rows", gap.From, gap.To-1)
 		f.From, f.To, f.Rows = &gap.From, &gap.To, gap.To-gap.From
+		if a.from.with == sink.WithRawZone {
+			f.Kind = sink.RawDiffers
+			f.Message = fmt.Sprintf("offsets %d to %d had a message when the record was written, and have none by the order of the raw zone: a rebuild would not have their rows", gap.From, gap.To-1)
+			f.Do = "put the objects of its order/ back from a backup or an earlier version of them"
+			a.Report.Add(f)
+			continue
+		}
 		f.Do = "the topic was compacted or damaged: set cleanup.policy=delete, and send the sources again under another topic before a rebuild"
 		a.Report.Add(f)
 	}
@@ -335,17 +403,31 @@ func (a *chainAudit) vanished(r *sink.Record, d *sink.Draft) (any bool) {
 
 // finish tells what was not compared.
 func (a *chainAudit) finish() {
-	a.Report.CountCompared(a.rows, a.hashed)
+	a.Report.CountCompared(a.rows, a.rowsRaw, a.hashed)
 	for why, s := range a.passed {
 		f := sink.Finding{Level: sink.Note, Kind: sink.TopicNotCompared, Chain: a.chain(), Seq: &s.first.Seq, From: &s.first.From, To: &s.last.To, Rows: s.rows}
-		f.Message = fmt.Sprintf("%d rows of records %d to %d were not compared with the topic: %s", s.rows, s.first.Seq, s.last.Seq, why)
-		if why == removed {
+		f.Message = fmt.Sprintf("%d rows of records %d to %d were not compared: %s", s.rows, s.first.Seq, s.last.Seq, why.why)
+		if why.gone {
 			f.Level, f.Kind = sink.Warning, sink.TopicRemoved
-			f.Message += fmt.Sprintf("; it begins at offset %d, so that the table cannot be built again from the topic alone", a.present.Start)
-			f.Do = "set retention.ms=-1 and retention.bytes=-1 for the topic, if the table is to be built again from it"
-			if a.Whole {
+			f.Message += "; the table cannot be built again without them"
+			f.Do = "set retention.ms=-1 and retention.bytes=-1 for the topic, or keep a raw zone (--raw-zone), if the table is to be built again"
+			if why.lost {
+				f.Kind, f.Do = sink.RawMissing, "put the objects of its order/ back from a backup or an earlier version of them"
+			}
+			if a.Whole || why.lost {
 				f.Level = sink.Damage
 			}
+		}
+		a.Report.Add(f)
+	}
+	for _, s := range a.faults {
+		f := s.finding
+		f.Chain, f.Seq, f.From, f.To, f.Rows = a.chain(), &s.first.Seq, &s.first.From, &s.last.To, s.rows
+		if s.last != s.first {
+			f.Message += fmt.Sprintf(" (records %d to %d)", s.first.Seq, s.last.Seq)
+		}
+		if a.Whole {
+			f.Level = sink.Damage
 		}
 		a.Report.Add(f)
 	}
@@ -356,6 +438,6 @@ func (a *chainAudit) finish() {
 		}
 	}
 	if unknown > 0 {
-		a.Report.Add(sink.Finding{Level: sink.Note, Kind: sink.StreamHashUnknown, Chain: a.chain(), Message: fmt.Sprintf("%d streams that have ended could not be compared by their producers' hash: the topic does not have all of their rows, or they are not whole", unknown)})
+		a.Report.Add(sink.Finding{Level: sink.Note, Kind: sink.StreamHashUnknown, Chain: a.chain(), Message: fmt.Sprintf("%d streams that have ended could not be compared by their producers' hash: not all of their rows were compared, or they are not whole", unknown)})
 	}
 }

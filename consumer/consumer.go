@@ -113,8 +113,8 @@ type Consumer struct {
 // Validate fills in the defaults and reports every fault at once.
 func (c *Consumer) Validate() error {
 	var errs []error
-	if c.Client == nil || c.Table == nil {
-		errs = append(errs, errors.New("consumer: Client and Table are required"))
+	if c.Client == nil && c.Source == nil || c.Table == nil {
+		errs = append(errs, errors.New("consumer: Client or Source, and Table are required"))
 	}
 	if c.Source == nil && c.Client != nil {
 		c.Source = c.Client

@@ -1,9 +1,11 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -101,13 +103,23 @@ func (l *rawLog) keeps(partition int, from, to int64) bool {
 	if partition >= len(l.parts) {
 		return false
 	}
-	for _, s := range l.parts[partition].segments {
-		if s.From > from {
+	segments := l.parts[partition].segments
+	first, _ := slices.BinarySearchFunc(segments, from, func(s raw.Range, at int64) int { return cmp.Compare(s.To, at+1) })
+	for _, s := range segments[first:] {
+		if s.From > from || from >= to {
 			break
 		}
-		from = max(from, s.To)
+		from = s.To
 	}
 	return from >= to
+}
+
+// begins is the first offset that is kept of a topic partition.
+func (l *rawLog) begins(partition int) int64 {
+	if partition >= len(l.parts) || len(l.parts[partition].segments) == 0 {
+		return math.MaxInt64
+	}
+	return l.parts[partition].segments[0].From
 }
 
 // ends are the offsets behind all that is kept, by topic partition.
@@ -160,7 +172,7 @@ func (l *rawLog) Fetch(ctx context.Context, topic string, partition int, offset 
 	if offset >= p.start && l.client != nil {
 		err := l.client.Fetch(ctx, topic, partition, offset, o, f)
 		var outside *broker.OffsetOutOfRange
-		if !errors.As(err, &outside) || outside.Start <= offset || len(p.segments) == 0 || p.end() < outside.Start {
+		if !errors.As(err, &outside) || outside.Start <= offset || !p.log.keeps(partition, offset, outside.Start) {
 			return err
 		}
 		p.start = outside.Start // more was removed since
@@ -174,9 +186,18 @@ func (l *rawLog) Fetch(ctx context.Context, topic string, partition int, offset 
 }
 
 // read makes record batches of what is kept from an offset on. Offsets that are not
-// kept hold nothing: whether that is so is looked at before a table is built.
+// kept hold nothing: whether that is so is looked at before a table is built. What
+// cannot be made is an error when it comes first: what is before it is good.
 func (p *rawPartition) read(ctx context.Context, offset int64, size int) ([]byte, error) {
 	p.bytes = p.bytes[:0]
+	if err := p.make(ctx, offset, size); err != nil && (len(p.bytes) == 0 || ctx.Err() != nil) {
+		return nil, err
+	}
+	return p.bytes, nil
+}
+
+// make appends record batches, and gaps where there are none.
+func (p *rawPartition) make(ctx context.Context, offset int64, size int) error {
 	for offset < p.start && len(p.bytes) < size {
 		at := slices.IndexFunc(p.segments, func(s raw.Range) bool { return s.To > offset })
 		if at < 0 || p.segments[at].From >= p.start {
@@ -190,7 +211,7 @@ func (p *rawPartition) read(ctx context.Context, offset int64, size int) ([]byte
 		if p.segment == nil || p.segment.From != r.From || p.segment.To != r.To {
 			s, err := p.log.zone.Segment(ctx, p.log.topic.LogID, p.partition, r)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			p.segment = s
 		}
@@ -199,7 +220,7 @@ func (p *rawPartition) read(ctx context.Context, offset int64, size int) ([]byte
 			run := &p.segment.Runs[i]
 			p.bytes = broker.AppendGap(p.bytes, offset, run.Offset)
 			if err := p.run(ctx, run); err != nil {
-				return nil, fmt.Errorf("make %s/%d@%d again: %w", p.log.topic.Name, p.partition, run.Offset, err)
+				return fmt.Errorf("make %s/%d@%d again: %w", p.log.topic.Name, p.partition, run.Offset, err)
 			}
 			offset = run.Offset + run.Count
 		}
@@ -207,7 +228,7 @@ func (p *rawPartition) read(ctx context.Context, offset int64, size int) ([]byte
 			p.bytes, offset = broker.AppendGap(p.bytes, offset, r.To), r.To
 		}
 	}
-	return p.bytes, nil
+	return nil
 }
 
 // run appends the messages of a run.

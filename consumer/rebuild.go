@@ -368,7 +368,11 @@ func (r *Rebuild) audit(ctx context.Context, live, target *sink.Table, report *R
 	if err != nil {
 		return err
 	}
-	if err := (&Audit{Client: r.Client, Source: r.log, Topic: r.Topic, Table: target, Report: report.Audit, Position: at}).Run(ctx); err != nil {
+	audit := &Audit{Client: r.Client, Table: target, Report: report.Audit, Position: at}
+	if r.keep {
+		audit.Raw = r.Raw
+	}
+	if err := audit.Run(ctx); err != nil {
 		return err
 	}
 	lacks, err := target.Lacks(ctx, live, position)

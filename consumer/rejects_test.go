@@ -42,7 +42,7 @@ func (b *bench) clean() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	audit := &consumer.Audit{Client: b.client, Topic: b.topic, Table: table, Report: report, Position: position, Deep: true}
+	audit := &consumer.Audit{Client: b.client, Table: table, Report: report, Position: position, Deep: true}
 	if err := audit.Run(ctx); err != nil {
 		b.t.Fatal(err)
 	}

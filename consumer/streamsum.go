@@ -36,21 +36,25 @@ type streamSum struct {
 
 // message takes one message, and adds what is new of its stream to its sums.
 func (a *chainAudit) message(ctx context.Context, r *sink.Record, m *broker.Message) error {
-	rows, ends := a.w.draft.Taken()
+	rows, ends := a.from.w.draft.Taken()
 	var err error
 	if a.Deep {
-		err = a.w.message(ctx, m)
+		err = a.from.w.message(ctx, m)
 	} else {
-		err = a.w.classify(m)
+		err = a.from.w.classify(m)
 	}
 	if err != nil {
 		return err
+	}
+	kept := a.from.with == sink.WithRawZone && m.Offset < a.from.topic
+	if kept {
+		a.from.copies = true
 	}
 	stream, number, ours := wire.ParseKey(m.Key)
 	if !ours {
 		return nil
 	}
-	newRows, newEnds := a.w.draft.Taken()
+	newRows, newEnds := a.from.w.draft.Taken()
 	if newRows == rows && newEnds == ends {
 		return nil
 	}
@@ -59,8 +63,11 @@ func (a *chainAudit) message(ctx context.Context, r *sink.Record, m *broker.Mess
 		s = &streamSum{}
 		a.streams[stream] = s
 	}
-	if a.w.origin.stream == stream && a.w.origin.source != "" && s.source != a.w.origin.source {
-		s.source = a.w.origin.source
+	if a.from.w.origin.stream == stream && a.from.w.origin.source != "" && s.source != a.from.w.origin.source {
+		s.source = a.from.w.origin.source
+	}
+	if newRows > rows && kept {
+		a.from.kept++
 	}
 	if newRows > rows {
 		var hi, lo uint64
@@ -114,7 +121,7 @@ func (a *chainAudit) complete(id schema.StreamID, s *streamSum) {
 			to := s.offset + 1
 			a.Report.Add(sink.Finding{
 				Level: sink.Damage, Kind: sink.StreamHash, Chain: a.chain(), Seq: &s.seq, From: &s.offset, To: &to, Stream: id.String(), Source: s.source, Rows: s.rows,
-				Message: fmt.Sprintf("the hash of the stream's %d rows is %s in the topic, and its producer gives %s: rows were changed on their way", s.rows, s.sum, s.hash),
+				Message: fmt.Sprintf("the hash of the stream's %d rows is %s in the %s, and its producer gives %s: rows were changed on their way", s.rows, s.sum, a.from.with, s.hash),
 				Do:      "send the object under another name (--source-name URI) into another table, and compare",
 			})
 		}

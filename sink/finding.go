@@ -43,6 +43,9 @@ const (
 	TopicDiffers      FindingKind = "topic-differs"
 	TopicMissing      FindingKind = "topic-missing"
 	CellsDiffer       FindingKind = "cells-differ"
+	RawMissing        FindingKind = "raw-missing"
+	RawDamaged        FindingKind = "raw-damaged"
+	RawDiffers        FindingKind = "raw-differs"
 	LossRetention     FindingKind = "loss-retention"
 	LossFiles         FindingKind = "loss-files"
 	StreamAbandoned   FindingKind = "stream-abandoned"
@@ -95,7 +98,12 @@ type AuditReport struct {
 	Complete    int64            `json:"streams_complete"`
 	UnderWay    int64            `json:"streams_under_way"`
 	Compared    int64            `json:"rows_compared_with_topic"`
+	ComparedRaw int64            `json:"rows_compared_with_raw_zone"`
 	Hashed      int64            `json:"streams_compared_by_hash"`
+
+	// Ranges says of all offsets what they were compared with, by chain.
+	Ranges     []ComparedRange `json:"compared,omitempty"`
+	RangesLeft int64           `json:"compared_left,omitempty"` // ranges that are not named
 
 	Counts   map[FindingKind]int64 `json:"counts,omitempty"` // of all findings
 	Findings []Finding             `json:"findings,omitempty"`
@@ -137,12 +145,6 @@ func (r *AuditReport) count(f func(*AuditReport)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f(r)
-}
-
-// CountCompared adds rows, and streams by their hash, that were compared with the
-// topic.
-func (r *AuditReport) CountCompared(rows, streams int64) {
-	r.count(func(r *AuditReport) { r.Compared, r.Hashed = r.Compared+rows, r.Hashed+streams })
 }
 
 var levelOrder = map[Level]int{Damage: 0, Loss: 1, Warning: 2, Note: 3}

@@ -71,43 +71,43 @@ func (c *Chain) sealComplete() {
 	}
 }
 
-// Differences are how a record's offsets of the topic are not what it says, once
-// the draft has taken them: empty when they are.
-func (d *Draft) Differences(r *Record) (out []string) {
+// Differences are how a record's offsets are not what it says, once the draft has
+// taken them from the topic or its raw zone: empty when they are.
+func (d *Draft) Differences(r *Record, with ComparedWith) (out []string) {
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if d.err != nil {
 		say("%v", d.err)
 	}
 	if want := r.Counts.Rows + r.Counts.Quarantined; d.accepted != want {
-		say("the topic has %d rows that were new, the lake %d", d.accepted, want)
+		say("the %s has %d rows that were new, the lake %d", with, d.accepted, want)
 	}
 	if d.ends != r.Counts.Ends {
-		say("the topic has %d ends of streams, the lake %d", d.ends, r.Counts.Ends)
+		say("the %s has %d ends of streams, the lake %d", with, d.ends, r.Counts.Ends)
 	}
 	if have, want := d.skips, r.Skipped; !slices.Equal(have, want) {
 		i := 0
 		for i < len(have) && i < len(want) && have[i] == want[i] {
 			i++
 		}
-		say("of the offsets without a row the topic has %s where the lake has %s", skipText(have, i), skipText(want, i))
+		say("of the offsets without a row the %s has %s where the lake has %s", with, skipText(have, i), skipText(want, i))
 	}
-	if state := differentState(d.changes(), r.Streams); state != "" {
+	if state := differentState(with, d.changes(), r.Streams); state != "" {
 		say("%s", state)
 	}
 	return out
 }
 
 // differentState is the first stream, of lists that are ordered by id, of which a
-// topic and a record say different things.
-func differentState(topic, lake []StreamState) string {
+// topic or raw zone and a record say different things.
+func differentState(with ComparedWith, topic, lake []StreamState) string {
 	for i, j := 0, 0; i < len(topic) || j < len(lake); i, j = i+1, j+1 {
 		switch {
 		case i == len(topic) || j < len(lake) && lake[j].ID.String() < topic[i].ID.String():
-			return fmt.Sprintf("the topic has nothing new of stream %s, the lake %s", lake[j].ID, lake[j])
+			return fmt.Sprintf("the %s has nothing new of stream %s, the lake %s", with, lake[j].ID, lake[j])
 		case j == len(lake) || topic[i].ID != lake[j].ID:
-			return fmt.Sprintf("the topic has %s, the lake nothing new of it", topic[i])
+			return fmt.Sprintf("the %s has %s, the lake nothing new of it", with, topic[i])
 		case !topic[i].equal(lake[j]):
-			return fmt.Sprintf("the topic has %s, the lake %s", topic[i], lake[j])
+			return fmt.Sprintf("the %s has %s, the lake %s", with, topic[i], lake[j])
 		}
 	}
 	return ""
@@ -135,6 +135,42 @@ func (d *Draft) Vanished(r *Record) (out []Skip) {
 		}
 	}
 	return out
+}
+
+// AssumeEmpty takes a record's word for why offsets that hold no message do not, where
+// that cannot be known: a raw zone does not tell the marker of a transaction from what
+// compaction has removed.
+func (d *Draft) AssumeEmpty(r *Record) {
+	var out []Skip
+	add := func(s Skip) {
+		if n := len(out); n > 0 && out[n-1].To == s.From && out[n-1].Reason == s.Reason {
+			out[n-1].To = s.To
+			return
+		}
+		out = append(out, s)
+	}
+	for _, s := range d.skips {
+		if s.Reason != SkipCompacted {
+			add(s)
+			continue
+		}
+		at := s.From
+		for _, known := range r.Skipped {
+			from, to := max(known.From, at), min(known.To, s.To)
+			if from >= to || known.Reason != SkipControl && known.Reason != SkipAborted {
+				continue
+			}
+			if at < from {
+				add(Skip{From: at, To: from, Reason: SkipCompacted})
+			}
+			add(Skip{From: from, To: to, Reason: known.Reason})
+			at = to
+		}
+		if at < s.To {
+			add(Skip{From: at, To: s.To, Reason: SkipCompacted})
+		}
+	}
+	d.skips = out
 }
 
 func skipText(s []Skip, i int) string {
@@ -175,8 +211,9 @@ const cellDifferences = 10
 
 // Compare writes the files of a replayed record again from the topic's rows, and
 // compares them with those in the lake, cell by cell: the sum of all cells first,
-// and each where the sums differ. r has the rows that the draft took.
-func (w *Writer) Compare(ctx context.Context, p Replayed, r *Records) (out []CellDifference, err error) {
+// and each where the sums differ. r has the rows that the draft took, from the topic
+// or its raw zone.
+func (w *Writer) Compare(ctx context.Context, p Replayed, r *Records, with ComparedWith) (out []CellDifference, err error) {
 	left := slices.Clone(p.Files)
 	err = w.encode(p.Draft, r, func(table string, g *group, _ int, made Encoded) error {
 		i := slices.IndexFunc(left, func(f File) bool { return f.at(table, g.values) })
@@ -185,7 +222,7 @@ func (w *Writer) Compare(ctx context.Context, p Replayed, r *Records) (out []Cel
 			if path := PartitionPath(g.values); path != "" {
 				place = path
 			}
-			out = append(out, CellDifference{Row: -1, Rows: made.Rows, Message: fmt.Sprintf("the topic has %d rows of %s, for which the lake has no file", made.Rows, place)})
+			out = append(out, CellDifference{Row: -1, Rows: made.Rows, Message: fmt.Sprintf("the %s has %d rows of %s, for which the lake has no file", with, made.Rows, place)})
 			return nil
 		}
 		f := left[i]
@@ -194,20 +231,20 @@ func (w *Writer) Compare(ctx context.Context, p Replayed, r *Records) (out []Cel
 		if table == Quarantine {
 			ids = r.QuarantineIDs
 		}
-		found, err := w.compareFile(ctx, f, made, ids, rows)
+		found, err := w.compareFile(ctx, f, made, ids, rows, with)
 		out = append(out, found...)
 		return err
 	})
 	for _, f := range left {
-		out = append(out, CellDifference{Key: f.Key, Row: -1, Rows: f.Rows, Message: fmt.Sprintf("the file has %d rows, and the topic none for it", f.Rows)})
+		out = append(out, CellDifference{Key: f.Key, Row: -1, Rows: f.Rows, Message: fmt.Sprintf("the file has %d rows, and the %s none for it", f.Rows, with)})
 	}
 	return out, err
 }
 
 // compareFile compares a file in the lake with the one in the writer's body.
-func (w *Writer) compareFile(ctx context.Context, f File, made Encoded, ids IDs, rows []int32) (out []CellDifference, err error) {
+func (w *Writer) compareFile(ctx context.Context, f File, made Encoded, ids IDs, rows []int32, with ComparedWith) (out []CellDifference, err error) {
 	if f.RowHash != made.RowHash || f.Rows != made.Rows {
-		out = append(out, CellDifference{Key: f.Key, Row: -1, Rows: f.Rows, Message: fmt.Sprintf("the record has %d rows with hash %s, the topic gives %d with %s", f.Rows, f.RowHash, made.Rows, made.RowHash)})
+		out = append(out, CellDifference{Key: f.Key, Row: -1, Rows: f.Rows, Message: fmt.Sprintf("the record has %d rows with hash %s, the %s gives %d with %s", f.Rows, f.RowHash, with, made.Rows, made.RowHash)})
 	}
 	body, err := w.Table.store.Get(ctx, f.Key)
 	if errors.Is(err, ErrNotExist) {
@@ -230,10 +267,10 @@ func (w *Writer) compareFile(ctx context.Context, f File, made Encoded, ids IDs,
 	}
 	cells, all, err := differentCells(have, want)
 	if err != nil {
-		return append(out, CellDifference{Key: f.Key, Row: -1, Rows: f.Rows, Message: fmt.Sprintf("its cells are not those of the topic: %v", err)}), nil
+		return append(out, CellDifference{Key: f.Key, Row: -1, Rows: f.Rows, Message: fmt.Sprintf("its cells are not those of the %s: %v", with, err)}), nil
 	}
 	for _, c := range cells {
-		d := CellDifference{Key: f.Key, Row: -1, Rows: 1, Message: fmt.Sprintf("column %s: the lake has %s, the topic %s", c.column, c.have, c.want)}
+		d := CellDifference{Key: f.Key, Row: -1, Rows: 1, Message: fmt.Sprintf("column %s: the lake has %s, the %s %s", c.column, c.have, with, c.want)}
 		row := c.row
 		if rows != nil && row < len(rows) {
 			row = int(rows[row])

@@ -32,6 +32,22 @@ func startKafka(t *testing.T, dir string) (brokers string) {
 	return b.Addrs()[0]
 }
 
+// removeBelow has the broker remove what is before an offset of topic partition 0, as
+// retention does.
+func removeBelow(t *testing.T, brokers, topic string, offset int64) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	cut := kmsg.NewPtrDeleteRecordsRequest()
+	cut.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: topic, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Offset: offset}}}}
+	if r, err := cut.RequestWith(t.Context(), client); err != nil || r.Topics[0].Partitions[0].ErrorCode != 0 {
+		t.Fatal(err, r)
+	}
+}
+
 // The two halves of ingest as two commands, one after the other, on the embedded
 // Kafka.
 func TestProduceThenConsume(t *testing.T) {

@@ -369,3 +369,85 @@ func TestRawZoneAndRetention(t *testing.T) {
 		t.Errorf("%v", r)
 	}
 }
+
+// A rebuild that needs what is in no raw zone is refused, and names the first offset:
+// messages that lakefeed did not write, objects of a producer that kept no copies, what
+// came before the raw zone was begun. While the topic has them it is not.
+func TestRebuildOfWhatTheRawZoneLacks(t *testing.T) {
+	t.Parallel()
+	for _, lack := range []struct {
+		name    string
+		send    func(t *testing.T, produce func(name string, flags ...string), others func())
+		first   int64 // offset that only the topic has
+		says    string
+		finding string // of the audit
+	}{
+		{"messages of others", func(t *testing.T, produce func(string, ...string), others func()) {
+			produce("a.csv", "--raw-zone")
+			others()
+			produce("b.csv", "--raw-zone")
+		}, 101, "it is a message that lakefeed did not write", "warning topic-removed"},
+		{"an object that was not copied", func(t *testing.T, produce func(string, ...string), others func()) {
+			produce("a.csv", "--raw-zone")
+			produce("b.csv")
+			produce("c.csv", "--raw-zone")
+		}, 101, "there is no copy of the object", "damage raw-missing"},
+		{"an object before the copies", func(t *testing.T, produce func(string, ...string), others func()) {
+			produce("a.csv")
+			produce("b.csv", "--raw-zone")
+		}, 0, "there is no copy of the object", "warning raw-missing"},
+	} {
+		t.Run(lack.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			brokers := startKafka(t, filepath.Join(dir, "kafka"))
+			client, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			at := []string{"--lake", filepath.Join(dir, "lake"), "--brokers", brokers}
+			rows := 0
+			lack.send(t, func(name string, flags ...string) {
+				writeFile(t, filepath.Join(dir, name), rowsHeader+rowsCSV(rows, rows+100))
+				rows += 100
+				ok(t, append(append([]string{"produce", filepath.Join(dir, name), "--topic", "rows", "--partitions", "1"}, flags...), at...)...)
+			}, func() {
+				for i := range 3 {
+					if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "rows", Key: []byte("a key"), Value: fmt.Appendf(nil, "message %d", i)}).FirstErr(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
+			ok(t, append([]string{"consume", "--drain", "--table", "rows", "--meta", "--quarantine-max-share", "100%"}, at...)...)
+			before := everyRow(t, filepath.Join(dir, "lake"))
+			remove := func(offset int64) { removeBelow(t, brokers, "rows", offset) }
+			rebuild := append([]string{"rebuild", "rows"}, at...)
+			if remove(lack.first); lack.first > 0 { // what is before comes from the raw zone
+				ok(t, rebuild...)
+				sameRows(t, "while the topic has the rest", everyRow(t, filepath.Join(dir, "lake")), before)
+			}
+			live := generationOf(t, filepath.Join(dir, "lake"))
+			remove(lack.first + 1)
+			for range 2 { // refused it is as it was
+				r := exits(t, 4, rebuild...)
+				for _, say := range []string{fmt.Sprintf("rows/0@%d,", lack.first), fmt.Sprintf("begins at offset %d now", lack.first+1), lack.says, "the table is left as it is"} {
+					if !strings.Contains(r.stderr, say) {
+						t.Errorf("nothing of %q in %v", say, r)
+					}
+				}
+			}
+			if now := generationOf(t, filepath.Join(dir, "lake")); now != live {
+				t.Errorf("generation %d is live, want %d", now, live)
+			}
+			sameRows(t, "afterwards", everyRow(t, filepath.Join(dir, "lake")), before)
+			code := 0
+			if strings.HasPrefix(lack.finding, "damage") {
+				code = 9
+			}
+			if have := strings.Join(worst(audited(t, code, at...)), ", "); have != lack.finding {
+				t.Errorf("the audit found %q, want %q", have, lack.finding)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -142,22 +143,29 @@ func (c *copying) gather() error {
 	return nil
 }
 
-// Reader reads what there is of an object from a byte on, as it is stored at its
+// reader reads what there is of an object from a byte on, as it is stored at its
 // source. Its end is where the pieces no longer follow each other.
-func (z *Zone) reader(ctx context.Context, m *Manifest, from int64) (io.Reader, error) {
+func (z *Zone) reader(ctx context.Context, m *Manifest, from int64) (*pieceReader, error) {
 	pieces, err := z.pieces(ctx, m.Stream)
 	if err != nil {
 		return nil, err
 	}
 	return &pieceReader{at: from, pieces: pieces, get: func(p piece) ([]byte, error) {
-		body, err := z.store.Get(ctx, z.objectFolder(m.Stream)+p.name())
-		if err == nil && p.packed {
+		key := z.objectFolder(m.Stream) + p.name()
+		body, err := z.store.Get(ctx, key)
+		if err != nil {
+			return nil, z.failed("read", key, err)
+		}
+		if p.packed {
 			body, err = z.unzip.DecodeAll(body, nil)
 		}
-		if err == nil && int64(len(body)) != p.to-p.from {
-			err = errors.New("it has not as many bytes as its name says")
+		if n := int64(len(body)); err == nil && n != p.to-p.from {
+			err = fmt.Errorf("it has %d bytes, and its name says %d", n, p.to-p.from)
 		}
-		return body, z.failed("read", z.objectFolder(m.Stream)+p.name(), err)
+		if err != nil {
+			err = &DamagedError{key, err}
+		}
+		return body, z.failed("read", key, err)
 	}}, nil
 }
 
@@ -166,6 +174,7 @@ type pieceReader struct {
 	pieces []piece
 	get    func(piece) ([]byte, error)
 	rest   []byte
+	failed error // of the last piece that could not be read
 }
 
 func (r *pieceReader) Read(b []byte) (int, error) {
@@ -177,7 +186,7 @@ func (r *pieceReader) Read(b []byte) (int, error) {
 			return 0, io.EOF
 		}
 		body, err := r.get(r.pieces[0])
-		if err != nil {
+		if r.failed = err; err != nil {
 			return 0, err
 		}
 		r.rest = body[r.at-r.pieces[0].from:]

@@ -2,6 +2,7 @@ package raw
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -132,7 +133,7 @@ func (z *Zone) Segment(ctx context.Context, log string, partition int, r Range) 
 		at = s.Runs[i].Offset + s.Runs[i].Count
 	}
 	if !valid || at > s.To {
-		return nil, fmt.Errorf("read the raw zone: %s in %s is not what its name says", key, z.store)
+		return nil, z.failed("read", key, &DamagedError{key, errors.New("it is not what its name says")})
 	}
 	return &s, nil
 }

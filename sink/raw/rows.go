@@ -22,6 +22,9 @@ type MissingError struct {
 	Source string // URI, "" where it is not known
 	Row    int64  // the first that is not there
 	Reason string
+	// Absent says that there is nothing of the object: its producer did not copy it, or
+	// its copy was taken away.
+	Absent bool
 }
 
 func (e *MissingError) Error() string {
@@ -35,6 +38,7 @@ func (e *MissingError) Error() string {
 // Rows cuts the rows of a copied object again.
 type Rows struct {
 	manifest *Manifest
+	stored   *pieceReader
 	splitter *csv.Splitter
 	unpacked *Unpacked
 	at       int64 // the next row's number
@@ -60,7 +64,7 @@ type Row struct {
 func (z *Zone) Rows(ctx context.Context, id schema.StreamID) (*Rows, error) {
 	m, err := z.Manifest(ctx, id)
 	if errors.Is(err, sink.ErrNotExist) {
-		return nil, &MissingError{Stream: id, Reason: "there is no copy of the object"}
+		return nil, z.absent(ctx, id)
 	}
 	if err != nil {
 		return nil, err
@@ -72,9 +76,9 @@ func (z *Zone) Rows(ctx context.Context, id schema.StreamID) (*Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Rows{manifest: m}
+	r := &Rows{manifest: m, stored: stored}
 	if r.unpacked, err = Unpack(stored); err != nil {
-		return nil, fmt.Errorf("read the copy of %s in the raw zone: %w", m.URI, err)
+		return nil, r.unreadable(err)
 	}
 	if m.Dialect.ByteOffsets() {
 		before := m.Body
@@ -86,7 +90,7 @@ func (z *Zone) Rows(ctx context.Context, id schema.StreamID) (*Rows, error) {
 			return nil, r.missing("its copy ends before its first row")
 		} else if err != nil {
 			r.Close()
-			return nil, fmt.Errorf("read the copy of %s in the raw zone: %w", m.URI, err)
+			return nil, r.unreadable(err)
 		}
 	}
 	r.splitter = csv.NewSplitter(r.unpacked, m.Dialect, m.options())
@@ -106,16 +110,36 @@ func (r *Rows) missing(format string, args ...any) error {
 	return &MissingError{Stream: r.manifest.Stream, Source: r.manifest.URI, Row: r.at, Reason: fmt.Sprintf(format, args...)}
 }
 
+// unreadable says of an error whether it is of reading the store, or of what is there.
+func (r *Rows) unreadable(err error) error {
+	if r.stored.failed != nil {
+		return fmt.Errorf("read the copy of %s in the raw zone: %w", r.manifest.URI, err)
+	}
+	return r.missing("its copy cannot be read: %v", err)
+}
+
+// absent is the error for an object without a manifest.
+func (z *Zone) absent(ctx context.Context, id schema.StreamID) error {
+	pieces, err := z.pieces(ctx, id)
+	if err != nil {
+		return err
+	}
+	if len(pieces) > 0 {
+		return &MissingError{Stream: id, Reason: fmt.Sprintf("its copy has no %s, which says how its rows are cut", manifestName)}
+	}
+	return &MissingError{Stream: id, Reason: "there is no copy of the object", Absent: true}
+}
+
 // Next gives the next row, valid until the next call. The error is a MissingError
 // where the copy has no more.
 func (r *Rows) Next() (Row, error) {
 	row, err := r.splitter.Next()
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+	if (err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF)) && r.stored.failed == nil {
 		offset, line := r.splitter.Position()
 		return Row{}, r.missing("its copy ends behind byte %d, line %d", offset, line)
 	}
 	if err != nil {
-		return Row{}, fmt.Errorf("read the copy of %s in the raw zone: %w", r.manifest.URI, err)
+		return Row{}, r.unreadable(err)
 	}
 	out := Row{Row: row, Turned: r.begun && row.Header != r.named}
 	if !r.begun || out.Turned {
@@ -142,7 +166,7 @@ func (r *Rows) Next() (Row, error) {
 func (z *Zone) Check(ctx context.Context, id schema.StreamID) error {
 	m, err := z.Manifest(ctx, id)
 	if errors.Is(err, sink.ErrNotExist) {
-		return &MissingError{Stream: id, Reason: "there is no copy of the object"}
+		return z.absent(ctx, id)
 	}
 	if err != nil {
 		return err

@@ -291,6 +291,18 @@ func (z *Zone) create(ctx context.Context, key string, body []byte) error {
 	return z.failed("write", key, err)
 }
 
+// DamagedError says that an object of the raw zone is not what was written.
+type DamagedError struct {
+	Key string
+	Err error
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("%s of the raw zone is not what was written: %v", e.Key, e.Err)
+}
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
 func (z *Zone) failed(verb, key string, err error) error {
 	if err == nil {
 		return nil
@@ -312,7 +324,7 @@ func (z *Zone) read(ctx context.Context, key string, into any, version func() in
 		return z.failed("read", key, err)
 	}
 	if err := json.Unmarshal(b, into); err != nil {
-		return z.failed("read", key, err)
+		return z.failed("read", key, &DamagedError{key, err})
 	}
 	if v := version(); v > formatVersion {
 		return fmt.Errorf("read the raw zone: %s in %s is of format %d, this lakefeed knows %d: use a newer lakefeed", key, z.store, v, formatVersion)
