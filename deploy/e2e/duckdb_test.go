@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/csv"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -26,19 +27,45 @@ const null = "<null>"
 // duckRows runs statements with DuckDB and gives the rows of the last.
 func duckRows(t *testing.T, sql string) [][]string {
 	t.Helper()
-	cmd := exec.Command(duckDB(t), "-init", os.DevNull, "-bail", "-csv", "-header", "-nullvalue", null)
+	rows, err := duckAnswer(exec.Command(duckDB(t), duckFlags...), sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+var duckFlags = []string{"-init", os.DevNull, "-bail", "-csv", "-header", "-nullvalue", null}
+
+// duckAnswer gives statements to a program that prints the rows of the last as CSV.
+func duckAnswer(cmd *exec.Cmd, sql string) ([][]string, error) {
 	cmd.Stdin = strings.NewReader(sql)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("duckdb: %v\n%s\n%s", err, stderr.String(), sql)
+		return nil, fmt.Errorf("duckdb: %w\n%s\n%s", err, stderr.String(), sql)
 	}
 	rows, err := csv.NewReader(bytes.NewReader(out)).ReadAll()
 	if err != nil || len(rows) == 0 {
-		t.Fatalf("duckdb printed no CSV: %v\n%s", err, out)
+		return nil, fmt.Errorf("duckdb printed no CSV: %w\n%s", err, out)
 	}
-	return rows[1:]
+	return rows[1:], nil
+}
+
+// duckAnswers gives a function that asks DuckDB, by its program or from Python, whichever
+// there is.
+func duckAnswers(t *testing.T) func(sql string) ([][]string, error) {
+	t.Helper()
+	if python := os.Getenv("LAKEFEED_PYTHON"); python != "" && os.Getenv("LAKEFEED_DUCKDB") == "" {
+		const script = `import csv, duckdb, sys
+r = duckdb.sql(sys.stdin.read())
+w = csv.writer(sys.stdout)
+w.writerow(r.columns)
+w.writerows([["` + null + `" if v is None else v for v in row] for row in r.fetchall()])`
+		return func(sql string) ([][]string, error) { return duckAnswer(exec.Command(python, "-c", script), sql) }
+	}
+	program := duckDB(t)
+	return func(sql string) ([][]string, error) { return duckAnswer(exec.Command(program, duckFlags...), sql) }
 }
 
 // quoted is text as a literal of SQL.
