@@ -183,7 +183,10 @@ func (c *Client) generation(ctx context.Context, group *kafka.ConsumerGroup, g *
 	}
 	done := make(chan result, 1)
 	g.Start(func(assigned context.Context) {
-		err := run(assigned, out)
+		valued, cancel := context.WithCancel(context.WithoutCancel(ctx)) // with what ctx carries
+		defer cancel()
+		defer context.AfterFunc(assigned, cancel)()
+		err := run(valued, out)
 		done <- result{err, assigned.Err() != nil}
 	})
 	select {

@@ -21,6 +21,7 @@ type rebuildCommand struct {
 	Keep     bool   `help:"Build and audit the new generation and leave it aside. The next rebuild brings it up to date and swaps it in."`
 	Rollback bool   `help:"Make the generation live again that was before the present one, once it has caught up."`
 	Cancel   bool   `help:"Give up the swap that is under way, or else the generation that is being built."`
+	Join     bool   `help:"Share the work of a rebuild that another process is at, on this machine or another: write a part of its rows, with its configuration, until they are written."`
 	Limit    int    `help:"Name so many findings of the audit of each kind; all are counted." default:"100" placeholder:"N"`
 	ConfigFile
 	Lake
@@ -53,8 +54,11 @@ func (c *rebuildCommand) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	if c.Cancel {
+	switch {
+	case c.Cancel:
 		return c.cancel(ctx, g, table)
+	case c.Join:
+		return c.join(ctx, g, s, table)
 	}
 	build, err := c.build(ctx, g, s, table, fromFile)
 	if err != nil {
@@ -68,34 +72,23 @@ func (c *rebuildCommand) Run(ctx context.Context, g *Globals) error {
 		return err
 	}
 	defer conn.Close()
-	topic, err := conn.client.Topic(ctx, table.Topic())
-	if errors.Is(err, broker.ErrNoTopic) { // it may be in the raw zone
-		topic, err = broker.Topic{Name: table.Topic()}, nil
-	}
-	if err != nil {
-		return err
-	}
-	zone, err := raw.Open(store, table.Topic())
+	r, err := c.rebuild(ctx, g, s, table, conn)
 	if err != nil {
 		return err
 	}
 	if !c.DryRun {
-		holding, release, err := table.Hold(ctx, conn.embedded != nil)
+		holding, hold, err := table.Hold(ctx, conn.embedded != nil)
 		if err != nil {
 			return err
 		}
-		defer release()
+		defer hold.Release(context.WithoutCancel(ctx))
 		ctx = holding
+		if conn.embedded == nil {
+			r.Hold = hold
+		}
 	}
-	build.Partitions = topic.Partitions
-	budget := consumer.NewBudget(int(s.Memory.Memory))
-	r := &consumer.Rebuild{
-		Client: conn.client, Topic: topic, Table: table, Build: build, DryRun: c.DryRun, Keep: c.Keep, Limit: c.Limit, Raw: zone,
-		Consumer: func() *consumer.Consumer {
-			return &consumer.Consumer{FlushBytes: int(s.Flush.Size), FlushEvery: s.Flush.Every, Budget: budget, OnDataLoss: s.dataLoss(), Secret: maskKey, Log: g.logger()}
-		},
-		Step: func(step string) { fmt.Fprintln(g.stderr, step) },
-	}
+	build.Partitions = r.Topic.Partitions
+	r.Build, r.DryRun, r.Keep, r.Limit = build, c.DryRun, c.Keep, c.Limit
 	run := r.Run
 	if c.Rollback {
 		run = r.Rollback
@@ -113,16 +106,68 @@ func (c *rebuildCommand) Run(ctx context.Context, g *Globals) error {
 	return errors.Join(err, c.print(g, report))
 }
 
+// rebuild is what a generation is written with.
+func (c *rebuildCommand) rebuild(ctx context.Context, g *Globals, s *Settings, table *sink.Table, conn *connection) (*consumer.Rebuild, error) {
+	topic, err := conn.client.Topic(ctx, table.Topic())
+	if errors.Is(err, broker.ErrNoTopic) { // it may be in the raw zone
+		topic, err = broker.Topic{Name: table.Topic()}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	zone, err := raw.Open(table.Store(), table.Topic())
+	if err != nil {
+		return nil, err
+	}
+	budget := consumer.NewBudget(int(s.Memory.Memory))
+	return &consumer.Rebuild{
+		Client: conn.client, Topic: topic, Table: table, Raw: zone,
+		Consumer: func() *consumer.Consumer {
+			return &consumer.Consumer{FlushBytes: int(s.Flush.Size), FlushEvery: s.Flush.Every, Budget: budget, OnDataLoss: s.dataLoss(), Secret: maskKey, Log: g.logger()}
+		},
+		Step: func(step string) { fmt.Fprintln(g.stderr, step) },
+	}, nil
+}
+
+// join shares the work of a rebuild that another process leads.
+func (c *rebuildCommand) join(ctx context.Context, g *Globals, s *Settings, table *sink.Table) error {
+	if s.Kafka.embeddedLog() {
+		return &usageError{fmt.Sprintf("join the rebuild of table %s: the embedded Kafka is of one process: --join wants the --brokers that the process that leads the rebuild has, too", c.Table)}
+	}
+	leader, err := table.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	conn, err := s.connect(g, &s.Lake)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	r, err := c.rebuild(ctx, g, s, table, conn)
+	if err != nil {
+		return err
+	}
+	report, err := r.Join(ctx, leader)
+	switch {
+	case err != nil:
+		return err
+	case c.json():
+		return writeJSON(g.stdout, report)
+	}
+	fmt.Fprintf(g.stdout, "table %s: %s of generation %d written by this process, in %s\n", c.Table, plural(report.Rows, "row"), report.Generation, plural(report.Commits, "commit"))
+	return nil
+}
+
 func (c *rebuildCommand) check() error {
 	n := 0
-	for _, flag := range []bool{c.DryRun, c.Keep, c.Rollback, c.Cancel} {
+	for _, flag := range []bool{c.DryRun, c.Keep, c.Rollback, c.Cancel, c.Join} {
 		if flag {
 			n++
 		}
 	}
 	switch {
 	case n > 1:
-		return &usageError{"--dry-run, --keep, --rollback and --cancel are four things to do: give one of them"}
+		return &usageError{"--dry-run, --keep, --rollback, --cancel and --join are five things to do: give one of them"}
 	case c.Limit < 1:
 		return &usageError{"--limit must be 1 or more"}
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,6 +106,12 @@ type Consumer struct {
 	Now    func() time.Time
 
 	recipe *recipe
+	// session is after how long a member of the group that is silent loses its topic
+	// partitions; 0 for the default.
+	session time.Duration
+	// more says, when all was drained, whether there is more, for which it has called
+	// Drain again.
+	more func(context.Context) (again bool, err error)
 
 	mu    sync.Mutex
 	drain map[int]int64 // offset to reach by topic partition; nil: go on
@@ -201,14 +208,18 @@ func (c *Consumer) Run(ctx context.Context) error {
 	run, stop := context.WithCancel(ctx)
 	defer stop()
 	var done error
-	err := c.Client.Group(run, broker.GroupConfig{ID: c.Group, Topic: c.Topic.Name}, func(generation context.Context, g broker.Generation) error {
+	err := c.Client.Group(run, broker.GroupConfig{ID: c.Group, Topic: c.Topic.Name, SessionTimeout: c.session}, func(generation context.Context, g broker.Generation) error {
 		var err error
 		for again := true; again && err == nil; {
-			if err = c.work(ctx, generation, g.Partitions, g.Commit); err == nil {
+			if err = c.work(ctx, generation, c.own(g.Partitions), g.Commit); err == nil {
 				err = c.drained(generation)
 			}
 			again = false
-			if err == nil && !c.Fixed {
+			switch {
+			case err != nil:
+			case c.more != nil:
+				again, err = c.more(generation)
+			case !c.Fixed:
 				again, err = c.swapped(generation)
 			}
 		}
@@ -235,6 +246,15 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// own are those of a member's topic partitions that are to be taken: one that was added
+// to the topic meanwhile is not known to a generation that is built.
+func (c *Consumer) own(assigned []int) []int {
+	if !c.Fixed {
+		return assigned
+	}
+	return slices.DeleteFunc(slices.Clone(assigned), func(p int) bool { return p >= c.Topic.Partitions })
 }
 
 // drainPoll is how often a member that has drained its topic partitions looks at

@@ -39,6 +39,9 @@ type Rebuild struct {
 	// Raw is the topic's raw zone, which may be empty: what the topic no longer has is
 	// taken from there. A Topic without a LogID is gone.
 	Raw *raw.Zone
+	// Hold is by which this process has said that it builds a generation: others may
+	// share its work then. nil where nobody can.
+	Hold *sink.Hold
 
 	log  Log       // of the messages that the live generation follows now
 	past []*rawLog // of those that it followed before, and that are in the raw zone
@@ -95,6 +98,7 @@ func (r *Rebuild) Run(ctx context.Context) (*RebuildReport, error) {
 	}
 	if status.Pending != nil && !r.DryRun {
 		report.Resumed = true
+		r.say(ctx, sink.Work{Step: sink.WorkFinish, Generation: status.Pending.To})
 		r.step("swap %d to generation %d was begun before: finishing it", status.Pending.Number, status.Pending.To)
 		return report, r.swap(ctx, report, status.Pending.To)
 	}
@@ -118,6 +122,7 @@ func (r *Rebuild) Run(ctx context.Context) (*RebuildReport, error) {
 	}
 	report.Resumed = resumed
 	report.After.Generation = target.Generation()
+	r.say(ctx, sink.Work{Step: sink.WorkPrepare, Generation: target.Generation(), Alone: r.alone()})
 	if err := r.infer(ctx, live, target); err != nil {
 		return nil, err
 	}
@@ -127,6 +132,7 @@ func (r *Rebuild) Run(ctx context.Context) (*RebuildReport, error) {
 	if err := r.fill(ctx, target); err != nil {
 		return nil, err
 	}
+	r.say(ctx, sink.Work{Step: sink.WorkFinish, Generation: target.Generation()})
 	if err := fault.At(ctx, fault.Rebuilt); err != nil {
 		return nil, err
 	}
@@ -306,6 +312,12 @@ func (r *Rebuild) close() {
 func (r *Rebuild) fill(ctx context.Context, target *sink.Table) error {
 	if err := r.fillPast(ctx, target); err != nil {
 		return err
+	}
+	if r.Hold != nil && r.alone() == "" {
+		shared, err := r.fillShared(ctx, target)
+		if shared || err != nil {
+			return err
+		}
 	}
 	for n := range catchUps {
 		ends, err := r.ends(ctx)

@@ -134,6 +134,7 @@ var ErrNoPrevious = errors.New("no other generation was ever live")
 func (r *Rebuild) Rollback(ctx context.Context) (*RebuildReport, error) {
 	defer r.close()
 	report := &RebuildReport{Table: r.Table.Name()}
+	r.say(ctx, sink.Work{Step: sink.WorkFinish})
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}

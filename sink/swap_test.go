@@ -226,7 +226,7 @@ func TestSwapHelperWakesUpLate(t *testing.T) {
 // waited for longer than it takes to see that.
 func TestHold(t *testing.T) {
 	_, live, _ := swapBench(t)
-	_, release, err := live.table.Hold(t.Context(), false)
+	_, hold, err := live.table.Hold(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,12 +237,12 @@ func TestHold(t *testing.T) {
 	if _, _, err := other.Hold(t.Context(), false); !errors.Is(err, sink.ErrAtWork) {
 		t.Errorf("a second one: %v", err)
 	}
-	release()
+	hold.Release(t.Context())
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	if _, again, err := other.Hold(ctx, false); err != nil {
 		t.Errorf("when the first has ended: %v", err)
 	} else {
-		again()
+		again.Release(ctx)
 	}
 }

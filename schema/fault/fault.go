@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Points are all points, in the order in which a row passes them. Each stands
@@ -84,10 +86,37 @@ func At(ctx context.Context, point string) error {
 // Err is what a point fails with.
 var Err = errors.New("fault injected")
 
+// meetPatience is how long a process waits for others at each passing of a point.
+const meetPatience = 5 * time.Second
+
+// meet leaves a mark of this process in a folder, and waits until so many processes
+// have left theirs, but not for ever: somebody may wait for this one.
+func meet(where string) (func() error, error) {
+	dir, number, ok := strings.Cut(where, ",")
+	want, err := strconv.Atoi(number)
+	if !ok || err != nil {
+		return nil, fmt.Errorf("meet=%s is not meet=FOLDER,PROCESSES", where)
+	}
+	return func() error {
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(os.Getpid())), nil, 0o666); err != nil {
+			return err
+		}
+		for end := time.Now().Add(meetPatience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			marks, err := os.ReadDir(dir)
+			if err != nil || len(marks) >= want {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
+
 // Parse makes a hook of POINT:N:ACTION. The point's N-th passing, counted from 1,
-// fails with Err (action fail), or kills the process as kill -9 does (kill).
+// fails with Err (action fail), or kills the process as kill -9 does (kill). With
+// meet=FOLDER,PROCESSES it waits there, and at each passing that follows, for a few
+// seconds, unless so many processes have come to where they wait.
 func Parse(spec string) (Hook, error) {
-	part := strings.Split(spec, ":")
+	part := strings.SplitN(spec, ":", 3)
 	if len(part) != 3 {
 		return nil, fmt.Errorf("fault %q is not POINT:N:ACTION", spec)
 	}
@@ -96,7 +125,12 @@ func Parse(spec string) (Hook, error) {
 		return nil, fmt.Errorf("fault %q: %q is no number above 0", spec, part[1])
 	}
 	var act func() error
-	switch part[2] {
+	action, where, _ := strings.Cut(part[2], "=")
+	switch action {
+	case "meet":
+		if act, err = meet(where); err != nil {
+			return nil, fmt.Errorf("fault %q: %w", spec, err)
+		}
 	case "fail":
 		act = func() error { return fmt.Errorf("%w at %s", Err, part[0]) }
 	case "kill":
@@ -111,7 +145,7 @@ func Parse(spec string) (Hook, error) {
 			select {} // the signal is on its way
 		}
 	default:
-		return nil, fmt.Errorf("fault %q: %q is neither fail nor kill", spec, part[2])
+		return nil, fmt.Errorf("fault %q: %q is neither fail nor kill nor meet", spec, part[2])
 	}
 	var mu sync.Mutex
 	passed := 0
@@ -123,7 +157,7 @@ func Parse(spec string) (Hook, error) {
 		passed++
 		now := passed
 		mu.Unlock()
-		if now == n {
+		if now == n || action == "meet" && now > n {
 			return act()
 		}
 		return nil
