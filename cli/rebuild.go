@@ -154,7 +154,7 @@ func (c *rebuildCommand) join(ctx context.Context, g *Globals, s *Settings, tabl
 	case c.json():
 		return writeJSON(g.stdout, report)
 	}
-	fmt.Fprintf(g.stdout, "table %s: %s of generation %d written by this process, in %s\n", c.Table, plural(report.Rows, "row"), report.Generation, plural(report.Commits, "commit"))
+	fmt.Fprintf(g.stdout, "table %s: this process has read %s of the topic for columns, and written %s of generation %d in %s\n", c.Table, plural(report.RowsRead, "row"), plural(report.Rows, "row"), report.Generation, plural(report.Commits, "commit"))
 	return nil
 }
 

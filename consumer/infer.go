@@ -3,6 +3,7 @@ package consumer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -35,11 +36,8 @@ func (c *Consumer) Infer(ctx context.Context, upTo map[int]int64) (Inferred, err
 	group, reading := errgroup.WithContext(ctx)
 	for p := range parts {
 		group.Go(func() error {
-			w := c.worker(p, reading, nil)
-			if err := w.infer(reading, upTo[p], &parts[p]); err != nil {
-				return fmt.Errorf("read the columns of %s/%d: %w", c.Topic.Name, p, err)
-			}
-			return nil
+			_, err := c.worker(p, reading, nil).infer(reading, 0, upTo[p], 0, &parts[p])
+			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -85,39 +83,57 @@ func (i *inference) join(seen []schema.Seen) {
 	}
 }
 
-// infer reads a topic partition up to an offset. Its rows go into the batch as they
-// do before a table has columns, and are dropped when their evidence is taken.
-func (w *worker) infer(ctx context.Context, upTo int64, into *inference) error {
+// infer reads a topic partition from an offset, or its start if that is later, up to
+// another one, or until there were so many bytes of text, which 0 does not bound. It
+// gives the offset that it has come to.
+func (w *worker) infer(ctx context.Context, from, upTo int64, bytes int, into *inference) (to int64, err error) {
+	if to, err = w.inferRange(ctx, from, upTo, bytes, into); err != nil {
+		return to, fmt.Errorf("read the columns of %s/%d: %w", w.c.Topic.Name, w.partition, err)
+	}
+	return to, nil
+}
+
+// errEnough ends a reading that has come to its bound.
+var errEnough = errors.New("enough was read")
+
+// inferRange puts the rows into the batch as they are put there before a table has
+// columns, and drops them when their evidence is taken.
+func (w *worker) inferRange(ctx context.Context, from, upTo int64, bytes int, into *inference) (to int64, err error) {
 	present, err := w.view(ctx, sink.State{})
 	if err != nil {
-		return err
+		return from, err
 	}
-	if present.Start >= upTo {
-		return nil
+	if from = max(from, present.Start); from >= upTo {
+		return upTo, nil
 	}
+	taken := 0
 	take := func() {
+		taken += w.batch.bytes
 		into.rows += int64(w.batch.rows)
 		into.quarantined += int64(len(w.batch.quarantine))
 		into.join(w.batch.seen(nil))
 		w.emptyBatch()
 	}
 	w.emptyBatch()
-	offsets := &sink.Record{Log: present.Log, From: present.Start, To: upTo}
-	err = w.reread(ctx, w.table.Blank(w.partition, present.Start), offsets, func(m *broker.Message) error {
+	offsets := &sink.Record{Log: present.Log, From: from, To: upTo}
+	err = w.reread(ctx, w.table.Blank(w.partition, from), offsets, func(m *broker.Message) error {
+		if m.FirstOfBatch && bytes > 0 && taken+w.batch.bytes >= bytes {
+			return errEnough
+		}
 		if m.FirstOfBatch && w.batch.bytes >= inferBytes {
 			take()
 		}
 		return w.message(ctx, m)
 	})
-	if err != nil {
-		return err
+	if err != nil && !errors.Is(err, errEnough) {
+		return from, err
 	}
 	take()
 	after, err := w.view(ctx, sink.State{})
 	if err == nil && after.Log != present.Log {
 		err = fmt.Errorf("the topic was deleted and made again while it was read: its id was %s and is %s", present.Log, after.Log)
 	}
-	return err
+	return w.position, err
 }
 
 // emptyBatch empties the batch for rows of a table without columns.

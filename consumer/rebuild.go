@@ -46,6 +46,8 @@ type Rebuild struct {
 	log  Log       // of the messages that the live generation follows now
 	past []*rawLog // of those that it followed before, and that are in the raw zone
 	keep bool      // the raw zone is in use
+
+	denied bool // the consumer group by which work is shared
 }
 
 // RebuildReport is what a rebuild did.
@@ -222,7 +224,7 @@ func (r *Rebuild) inferred(ctx context.Context, live, target *sink.Table) (Infer
 		}
 		all.take(found)
 	}
-	found, err := c.Infer(ctx, ends)
+	found, err := r.read(ctx, c, ends)
 	if err != nil {
 		return found, nil, err
 	}

@@ -8,15 +8,20 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"lakefeed/broker"
+	"lakefeed/schema"
+	"lakefeed/schema/fault"
 	"lakefeed/sink"
 )
 
-// Several processes may write a generation: one leads the rebuild, the others join it.
-// A consumer group of the leader's life shares the topic partitions out, so that those of
-// a process that died are taken by others. The leader says in its sink.Hold how far they
-// are to be taken, and takes them for written when the generation's chains are there: who
-// has written them does not matter.
+// Several processes may read the topic for a generation's columns, and write the
+// generation: one leads the rebuild, the others join it. Consumer groups of the leader's
+// life share the topic partitions out, so that those of a process that died are taken by
+// others. The leader says in its sink.Hold how far they are to be taken. It takes them for
+// read when what was seen of them is kept, and for written when the generation's chains
+// are there: who has done it does not matter.
 
 // shareSession is after how long a process that is silent loses its topic partitions.
 const shareSession = 15 * time.Second
@@ -29,6 +34,9 @@ func (r *Rebuild) alone() string {
 	if log, ok := r.log.(*rawLog); ok && log.client == nil || len(r.past) > 0 {
 		return "it reads a topic that is gone from the raw zone, in order and by one process"
 	}
+	if r.denied {
+		return "Kafka denies it the consumer group by which the work is shared out"
+	}
 	return ""
 }
 
@@ -38,18 +46,20 @@ func (r *Rebuild) say(ctx context.Context, w sink.Work) {
 	}
 }
 
-// sharing is what takes a share of a generation's topic partitions to offsets of the
-// topic. leader is the process that leads the rebuild.
-func (r *Rebuild) sharing(target *sink.Table, leader string, to map[int]int64) (*Consumer, error) {
-	c, err := r.consumer(target, target.ConfigText())
-	if err != nil {
-		return nil, err
-	}
-	c.Group = fmt.Sprintf("lakefeed.%s.rebuild.%s", target.Name(), leader)
+// share makes a consumer take a share of the topic partitions in one step of a rebuild,
+// up to offsets. leader is the process that leads it.
+func (c *Consumer) share(step sink.WorkStep, leader string, to map[int]int64) {
+	c.Group = fmt.Sprintf("lakefeed.%s.rebuild.%s.%s", c.Table.Name(), leader, step)
 	c.session, c.AdoptNewLog = shareSession, false
 	c.Topic.Partitions = len(to)
 	c.Drain(to)
-	return c, nil
+}
+
+// unshared goes on alone where Kafka does not allow the group, which err says.
+func (r *Rebuild) unshared(ctx context.Context, generation int, err error) {
+	r.denied = true
+	r.say(ctx, sink.Work{Step: sink.WorkPrepare, Generation: generation, Alone: r.alone()})
+	r.step("no other process can share the work: %v", err)
 }
 
 // fillShared brings a generation to the end of the topic, with all who join. Topic
@@ -63,10 +73,11 @@ func (r *Rebuild) fillShared(ctx context.Context, target *sink.Table) (shared bo
 	if err := target.Extend(ctx, len(ends)); err != nil {
 		return false, err
 	}
-	c, err := r.sharing(target, r.Hold.ID(), ends)
+	c, err := r.consumer(target, target.ConfigText())
 	if err != nil {
 		return false, err
 	}
+	c.share(sink.WorkWrite, r.Hold.ID(), ends)
 	begin := func() {
 		r.say(ctx, sink.Work{Step: sink.WorkWrite, Generation: target.Generation(), To: ends})
 	}
@@ -90,154 +101,119 @@ func (r *Rebuild) fillShared(ctx context.Context, target *sink.Table) (shared bo
 	begin()
 	err = c.Run(ctx)
 	if errors.Is(err, broker.ErrDenied) {
-		r.say(ctx, sink.Work{Step: sink.WorkPrepare, Generation: target.Generation(), Alone: "Kafka denies it the consumer group by which the work is shared out"})
-		r.step("no other process can share the work: %v", err)
+		r.unshared(ctx, target.Generation(), err)
 		return false, nil
 	}
 	return true, err
 }
 
-// JoinReport is what a process has done of a rebuild that another leads.
-type JoinReport struct {
-	Table      string `json:"table"`
-	Generation int    `json:"generation"`
-	Commits    int64  `json:"commits"`
-	Rows       int64  `json:"rows"`
-}
-
-// errWritten ends the work of a process that has joined.
-var errWritten = errors.New("the generation is written")
-
-// Join writes a share of the generation that another process builds, until that one has
-// done with writing. An error says whether that is not so: sink.ErrLeft that the other
-// one has ended before, ErrAlone that it does not share its work.
-func (r *Rebuild) Join(ctx context.Context, leader *sink.Leader) (*JoinReport, error) {
-	defer r.close()
-	report := &JoinReport{Table: r.Table.Name()}
-	if err := r.prepare(ctx); err != nil {
-		return nil, err
+// read reads the topic for the columns of the generation that the consumer is to write,
+// with all who join.
+func (r *Rebuild) read(ctx context.Context, c *Consumer, ends map[int]int64) (Inferred, error) {
+	if r.Hold == nil || r.alone() != "" {
+		return c.Infer(ctx, ends)
 	}
-	work := leader.Work()
-	for waits := false; ; {
-		report.Generation = work.Generation
-		switch {
-		case work.Step == sink.WorkFinish:
-			r.step("nothing is left to write")
-			return report, nil
-		case work.Alone != "":
-			return nil, fmt.Errorf("join the rebuild of table %s: %w: %s; leave it to the process that leads it", r.Table.Name(), ErrAlone, work.Alone)
-		case work.Step == sink.WorkWrite:
-			return report, r.joinWriting(ctx, leader, report)
-		case !waits:
-			r.step("waiting until the columns of the new generation are known")
-			waits = true
-		}
-		var err error
-		if work, err = leader.Look(ctx); err != nil {
-			return nil, r.left(err, work)
-		}
+	c.share(sink.WorkRead, r.Hold.ID(), ends)
+	r.say(ctx, sink.Work{Step: sink.WorkRead, Generation: c.Table.Generation(), To: ends})
+	_, err := c.readShare(ctx, ends)
+	if errors.Is(err, broker.ErrDenied) {
+		r.unshared(ctx, c.Table.Generation(), err)
+		return c.Infer(ctx, ends)
 	}
-}
-
-// left says what became of a rebuild whose leader is not to be seen any more.
-func (r *Rebuild) left(err error, work sink.Work) error {
-	if !errors.Is(err, sink.ErrLeft) {
-		return err
-	}
-	return fmt.Errorf("share the rebuild of table %s: %w, and generation %d is not written: what was written of it stays; lakefeed rebuild %[1]s goes on with it", r.Table.Name(), err, work.Generation)
-}
-
-// joinWriting writes a share of a generation.
-func (r *Rebuild) joinWriting(ctx context.Context, leader *sink.Leader, report *JoinReport) error {
-	work := leader.Work()
-	target, err := r.Table.AsBuilt(ctx, work.Generation)
 	if err != nil {
-		return err
+		return Inferred{}, err
 	}
-	c, err := r.sharing(target, leader.ID(), work.To)
-	if err != nil {
-		return err
-	}
-	var commits, rows atomic.Int64
-	committed := c.Events.Committed
-	c.Events.Committed = func(done Commit) {
-		commits.Add(1)
-		rows.Add(done.Rows)
-		if committed != nil {
-			committed(done)
-		}
-	}
-	more := make(chan struct{}, 1)
-	c.more = func(ctx context.Context) (bool, error) {
-		select {
-		case <-ctx.Done():
-			return false, ctx.Err()
-		case <-more:
-			return true, nil
-		}
-	}
-	r.step("writing a share of generation %d", target.Generation())
-	writing, end := context.WithCancelCause(ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		end(follow(writing, leader, func(to map[int]int64) {
-			c.Drain(to)
-			select {
-			case more <- struct{}{}:
-			default:
-			}
-		}))
-	}()
-	err = c.Run(writing)
-	end(err)
-	<-watched
-	report.Commits, report.Rows = commits.Load(), rows.Load()
-	if cause := context.Cause(writing); ctx.Err() == nil && cause != nil {
-		err = cause
-	}
-	if errors.Is(err, sink.ErrLeft) { // it may have come to its end between two looks
-		if at, e := r.written(ctx, target, leader.Work().To); e != nil || at {
-			return e
-		}
-		return r.left(err, leader.Work())
-	}
-	if errors.Is(err, errWritten) {
-		return nil
-	}
-	return err
-}
-
-// follow tells how far a generation is to be written each time that the leader says so
-// anew. It ends with errWritten when the leader has done with it.
-func follow(ctx context.Context, leader *sink.Leader, rise func(to map[int]int64)) error {
-	for to := leader.Work().To; ; {
-		work, err := leader.Look(ctx)
-		switch {
-		case err != nil:
-			return err
-		case work.Step != sink.WorkWrite:
-			return errWritten
-		case !maps.Equal(work.To, to):
-			to = work.To
-			rise(to)
-		}
-	}
-}
-
-// written says whether a generation's chains have come to offsets of the topic.
-func (r *Rebuild) written(ctx context.Context, target *sink.Table, to map[int]int64) (bool, error) {
-	for p, offset := range to {
-		if offset == 0 {
-			continue
-		}
-		state, err := target.Chain(p).Open(ctx)
+	var all inference
+	for p := range c.Topic.Partitions {
+		kept, err := c.Table.ColumnsRead(ctx, c.Topic.LogID, p)
 		if err != nil {
-			return false, err
+			return Inferred{}, err
 		}
-		if state.To < offset {
-			return false, nil
+		for _, k := range kept {
+			seen := make([]schema.Seen, len(k.Columns))
+			for i, s := range k.Columns {
+				seen[i] = schema.Seen{Name: s.Name, Spellings: s.Spellings, Evidence: s.Evidence}
+			}
+			all.take(Inferred{Seen: seen, Rows: k.Rows, Quarantined: k.Quarantined})
 		}
 	}
-	return true, nil
+	return all.inferred(), nil
+}
+
+// readShare reads a share of the topic for its columns, and returns when all of it was
+// read, by whichever process. rows is how many this one has read.
+func (c *Consumer) readShare(ctx context.Context, to map[int]int64) (rows int64, err error) {
+	if err := c.Validate(); err != nil {
+		return 0, err
+	}
+	var count atomic.Int64
+	err = c.Client.Group(ctx, broker.GroupConfig{ID: c.Group, Topic: c.Topic.Name, SessionTimeout: c.session}, func(generation context.Context, g broker.Generation) error {
+		group, reading := errgroup.WithContext(generation)
+		for _, p := range c.own(g.Partitions) {
+			group.Go(func() error { return c.readColumns(reading, p, to[p], &count) })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		for p := range to {
+			for {
+				from, err := c.columnsThrough(generation, p)
+				if err != nil {
+					return err
+				}
+				if from >= to[p] {
+					break
+				}
+				select {
+				case <-generation.Done():
+					return generation.Err()
+				case <-time.After(drainPoll):
+				}
+			}
+		}
+		return nil
+	})
+	return count.Load(), err
+}
+
+// columnsThrough is up to which offset a topic partition was read.
+func (c *Consumer) columnsThrough(ctx context.Context, partition int) (int64, error) {
+	start, _, err := c.Source.Offsets(ctx, c.Topic.Name, partition)
+	if err != nil {
+		return 0, err
+	}
+	return c.Table.ColumnsThrough(ctx, c.Topic.LogID, partition, start)
+}
+
+// readColumns reads what of a topic partition was not read yet. What was seen is kept as
+// often as rows would be committed.
+func (c *Consumer) readColumns(ctx context.Context, partition int, upTo int64, rows *atomic.Int64) error {
+	for w := c.worker(partition, ctx, nil); ; {
+		from, err := c.columnsThrough(ctx, partition)
+		if err != nil || from >= upTo {
+			return err
+		}
+		var part inference
+		kept := sink.ColumnsRead{Log: c.Topic.LogID, Partition: partition, From: from}
+		if kept.To, err = w.infer(ctx, from, upTo, c.FlushBytes, &part); err != nil {
+			return err
+		}
+		if w.log != "" && w.log != kept.Log {
+			return fmt.Errorf("read the columns of %s/%d: the topic was deleted and made again: its id was %s and is %s", c.Topic.Name, partition, kept.Log, w.log)
+		}
+		kept.Rows, kept.Quarantined = part.rows, part.quarantined
+		for _, s := range part.seen {
+			if c.recipe.contract.Hidden(s.Name) {
+				s.Evidence = s.Evidence.Redacted()
+			}
+			kept.Columns = append(kept.Columns, sink.ColumnSeen{Name: s.Name, Spellings: s.Spellings, Evidence: s.Evidence})
+		}
+		if err := c.Table.KeepColumns(ctx, kept); err != nil {
+			return err
+		}
+		rows.Add(part.rows)
+		if err := fault.At(ctx, fault.ColumnsKept); err != nil {
+			return err
+		}
+	}
 }

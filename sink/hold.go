@@ -33,8 +33,8 @@ type holdObject struct {
 type Work struct {
 	Step       WorkStep `json:"step,omitempty"`
 	Generation int      `json:"generation,omitempty"` // 0 until it is known
-	// To are the offsets, by topic partition, to which the generation's chains are
-	// brought: of WorkWrite, where they may rise.
+	// To are the offsets, by topic partition, to which the topic is read, by WorkRead, and
+	// the generation's chains are brought, by WorkWrite, where they may rise.
 	To map[int]int64 `json:"to,omitempty"`
 	// Alone is why nobody can share the work; empty where others can.
 	Alone string `json:"alone,omitempty"`
@@ -45,9 +45,10 @@ type WorkStep string
 
 // The steps. An unknown one is taken for a step before WorkWrite.
 const (
-	WorkPrepare WorkStep = "prepare" // the topic is read for columns
-	WorkWrite   WorkStep = "write"   // rows are written
-	WorkFinish  WorkStep = "finish"  // what is left is for one process: audit, swap
+	WorkPrepare WorkStep = "prepare"
+	WorkRead    WorkStep = "read"   // the topic is read for columns
+	WorkWrite   WorkStep = "write"  // rows are written
+	WorkFinish  WorkStep = "finish" // what is left is for one process: audit, swap
 )
 
 func (t *Table) holdKey() string { return t.root() + "rebuild.json" }

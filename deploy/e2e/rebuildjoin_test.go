@@ -88,6 +88,7 @@ func joined(t *testing.T, r result) (commits int) {
 		Table               string
 		Generation, Commits int
 		Rows                int
+		RowsRead            int `json:"rows_read"`
 	}
 	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || r.code != 0 || report.Table != "rows" || report.Generation != 2 || report.Rows == 0 {
 		t.Fatalf("a process that has joined: %v, %v", err, r)
@@ -175,4 +176,37 @@ func TestRebuildJoinLeaderKilled(t *testing.T) {
 	}
 	ok(t, s.rebuild...)
 	s.want(t)
+}
+
+// Three processes share the reading of the topic for columns: each has read some of its
+// topic partitions, and what they have seen makes one schema.
+func TestRebuildJoinReading(t *testing.T) {
+	t.Parallel()
+	s := newSharedTable(t)
+	meet := []string{"--fault", fmt.Sprintf("columns-kept:1:meet=%s,3", s.meeting)}
+	leader := start(t, nil, append(s.rebuild, meet...)...)
+	until(t, "the rebuild has kept columns", func() bool { return s.met(t) > 0 })
+	var others [2]*process
+	for i := range others {
+		others[i] = start(t, nil, append(append(s.rebuild, "--join", "-o", "json"), meet...)...)
+	}
+	read := 0
+	for _, p := range others {
+		r := p.wait(t)
+		var report struct {
+			RowsRead int `json:"rows_read"`
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || r.code != 0 || report.RowsRead == 0 {
+			t.Fatalf("a process that has joined: %v, %v", err, r)
+		}
+		read += report.RowsRead
+	}
+	if r := leader.wait(t); r.code != 0 {
+		t.Fatalf("the one that leads: %v", r)
+	}
+	if met := s.met(t); met != 3 || read >= s.rows {
+		t.Errorf("%d processes have read the topic, and those that joined %d of its %d rows", met, read, s.rows)
+	}
+	s.want(t)
+	t.Logf("of %d rows those that joined have read %d", s.rows, read)
 }

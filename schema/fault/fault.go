@@ -55,6 +55,7 @@ const (
 	CatalogWrite      = "catalog-write" // the projection
 	BuildClaim        = "build-claim"   // of a new generation's number
 	BuildClaimed      = "build-claimed" //
+	ColumnsKept       = "columns-kept"  // of some offsets, by one of several processes
 	Inferred          = "inferred"      // the new generation has its columns
 	Rebuilt           = "rebuilt"       // and the rows that there were
 	SwapBegin         = "swap-begin"    // the intent

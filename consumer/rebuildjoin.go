@@ -1,0 +1,194 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync/atomic"
+
+	"lakefeed/sink"
+)
+
+// JoinReport is what a process has done of a rebuild that another leads.
+type JoinReport struct {
+	Table      string `json:"table"`
+	Generation int    `json:"generation"`
+	RowsRead   int64  `json:"rows_read"` // for their columns
+	Commits    int64  `json:"commits"`
+	Rows       int64  `json:"rows"` // written
+}
+
+// errStepOver ends what a process that has joined does in a step of the rebuild.
+var errStepOver = errors.New("the process that leads the rebuild has gone on")
+
+// Join shares the work on the generation that another process builds, until that one has
+// done with writing. An error says whether that is not so: sink.ErrLeft that the other
+// one has ended before, ErrAlone that it does not share its work.
+func (r *Rebuild) Join(ctx context.Context, leader *sink.Leader) (*JoinReport, error) {
+	defer r.close()
+	report := &JoinReport{Table: r.Table.Name()}
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
+	work, read, waits := leader.Work(), false, false
+	for {
+		report.Generation = work.Generation
+		switch {
+		case work.Step == sink.WorkFinish:
+			r.step("nothing is left to write")
+			return report, nil
+		case work.Alone != "":
+			return nil, fmt.Errorf("join the rebuild of table %s: %w: %s; leave it to the process that leads it", r.Table.Name(), ErrAlone, work.Alone)
+		case work.Step == sink.WorkWrite:
+			return report, r.joinWriting(ctx, leader, report)
+		case work.Step == sink.WorkRead && !read:
+			if err := r.joinReading(ctx, leader, report); err != nil {
+				return nil, err
+			}
+			read = true
+		case !waits:
+			r.step("waiting until the columns of the new generation are known")
+			waits = true
+		}
+		var err error
+		if work, err = leader.Look(ctx); err != nil {
+			return nil, r.left(err, work)
+		}
+	}
+}
+
+// left says what became of a rebuild whose leader is not to be seen any more.
+func (r *Rebuild) left(err error, work sink.Work) error {
+	if !errors.Is(err, sink.ErrLeft) {
+		return err
+	}
+	return fmt.Errorf("share the rebuild of table %s: %w, and generation %d is not written: what was written of it stays; lakefeed rebuild %[1]s goes on with it", r.Table.Name(), err, work.Generation)
+}
+
+// joinStep works with a consumer while the leader is at the step at which it is now. rise
+// is told the offsets when the leader has raised them.
+func joinStep(ctx context.Context, leader *sink.Leader, work func(ctx context.Context) error, rise func(to map[int]int64)) error {
+	working, end := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		end(follow(working, leader, rise))
+	}()
+	err := work(working)
+	end(err)
+	<-watched
+	if cause := context.Cause(working); err != nil && ctx.Err() == nil && cause != nil {
+		err = cause
+	}
+	return err
+}
+
+// follow tells how far a step goes each time that the leader says so anew. It ends with
+// errStepOver when the leader has done with it.
+func follow(ctx context.Context, leader *sink.Leader, rise func(to map[int]int64)) error {
+	step := leader.Work().Step
+	for to := leader.Work().To; ; {
+		work, err := leader.Look(ctx)
+		switch {
+		case err != nil:
+			return err
+		case work.Step != step:
+			return errStepOver
+		case !maps.Equal(work.To, to):
+			to = work.To
+			rise(to)
+		}
+	}
+}
+
+// joinReading reads a share of the topic for its columns.
+func (r *Rebuild) joinReading(ctx context.Context, leader *sink.Leader, report *JoinReport) error {
+	work := leader.Work()
+	target, err := r.Table.AsBuilt(ctx, work.Generation)
+	if err != nil {
+		return err
+	}
+	c, err := r.consumer(target, target.ConfigText())
+	if err != nil {
+		return err
+	}
+	c.share(sink.WorkRead, leader.ID(), work.To)
+	r.step("reading a share of topic %s for its columns", r.Topic.Name)
+	err = joinStep(ctx, leader, func(ctx context.Context) error {
+		var err error
+		report.RowsRead, err = c.readShare(ctx, work.To)
+		return err
+	}, func(map[int]int64) {})
+	if errors.Is(err, errStepOver) {
+		return nil
+	}
+	return r.left(err, work)
+}
+
+// joinWriting writes a share of a generation.
+func (r *Rebuild) joinWriting(ctx context.Context, leader *sink.Leader, report *JoinReport) error {
+	work := leader.Work()
+	target, err := r.Table.AsBuilt(ctx, work.Generation)
+	if err != nil {
+		return err
+	}
+	c, err := r.consumer(target, target.ConfigText())
+	if err != nil {
+		return err
+	}
+	c.share(sink.WorkWrite, leader.ID(), work.To)
+	var commits, rows atomic.Int64
+	committed := c.Events.Committed
+	c.Events.Committed = func(done Commit) {
+		commits.Add(1)
+		rows.Add(done.Rows)
+		if committed != nil {
+			committed(done)
+		}
+	}
+	more := make(chan struct{}, 1)
+	c.more = func(ctx context.Context) (bool, error) {
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-more:
+			return true, nil
+		}
+	}
+	r.step("writing a share of generation %d", target.Generation())
+	err = joinStep(ctx, leader, c.Run, func(to map[int]int64) {
+		c.Drain(to)
+		select {
+		case more <- struct{}{}:
+		default:
+		}
+	})
+	report.Commits, report.Rows = commits.Load(), rows.Load()
+	if errors.Is(err, sink.ErrLeft) { // it may have come to its end between two looks
+		if at, e := written(ctx, target, leader.Work().To); e != nil || at {
+			return e
+		}
+	}
+	if errors.Is(err, errStepOver) {
+		return nil
+	}
+	return r.left(err, leader.Work())
+}
+
+// written says whether a generation's chains have come to offsets of the topic.
+func written(ctx context.Context, target *sink.Table, to map[int]int64) (bool, error) {
+	for p, offset := range to {
+		if offset == 0 {
+			continue
+		}
+		state, err := target.Chain(p).Open(ctx)
+		if err != nil {
+			return false, err
+		}
+		if state.To < offset {
+			return false, nil
+		}
+	}
+	return true, nil
+}
