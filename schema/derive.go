@@ -91,16 +91,3 @@ func (e *Evidence) Redacted() Evidence {
 
 // Hidden says whether no cell of the column may be shown.
 func (c *Contract) Hidden(name string) bool { return c.declaration(name).Hidden }
-
-// HidesAny says whether there is a column of which no cell may be shown.
-func (c *Contract) HidesAny() bool {
-	if c == nil {
-		return false
-	}
-	for _, d := range c.Columns {
-		if d.Hidden {
-			return true
-		}
-	}
-	return false
-}

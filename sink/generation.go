@@ -139,7 +139,7 @@ func (t *Table) in(ctx context.Context, generation int) (*Table, error) {
 // sibling is the table as another generation, of which nothing was read.
 func (t *Table) sibling(generation int) *Table {
 	g := &Table{
-		store: t.store, name: t.name, topic: t.topic, lake: t.lake, feed: t.feed, generation: generation, shape: t.shape, config: t.config, text: t.text,
+		store: t.store, name: t.name, topic: t.topic, lake: t.lake, generation: generation, shape: t.shape, config: t.config, text: t.text,
 		log: t.log, events: t.events, now: t.now, sleep: t.sleep, checkpointEvery: t.checkpointEvery,
 	}
 	g.schemas = &SchemaLog{table: g}

@@ -146,7 +146,7 @@ func ReadTable(ctx context.Context, store Store, name string) (*Table, error) {
 	if len(table.Topics) != 1 {
 		return nil, fmt.Errorf("open table %s in %s: it is built from %d topics, this lakefeed reads tables of one", name, store, len(table.Topics))
 	}
-	t.lake, t.feed, t.topic = table.Lake, table.Feed, table.Topics[0]
+	t.lake, t.topic = table.Lake, table.Topics[0]
 	swap, live, err := t.newestSwap(ctx)
 	if err == nil && swap >= 0 {
 		t.generation = live

@@ -80,7 +80,6 @@ type Table struct {
 	name       string
 	topic      string
 	lake       string
-	feed       string
 	generation int
 	partitions int
 	shape      Shape
@@ -181,7 +180,7 @@ func (t *Table) openObjects(ctx context.Context, c TableConfig) error {
 	if !slices.Contains(table.Topics, c.Topic) {
 		return &TopicError{Table: c.Name, Have: table.Topics, Want: c.Topic}
 	}
-	t.lake, t.feed = table.Lake, table.Feed
+	t.lake = table.Lake
 
 	// The newest outcome of a swap says which generation is live.
 	swap, live, err := t.newestSwap(ctx)
@@ -312,9 +311,6 @@ func (t *Table) Store() Store { return t.store }
 
 // Topic is the topic that the table is built from.
 func (t *Table) Topic() string { return t.topic }
-
-// Feed is the feed that the table was made for.
-func (t *Table) Feed() string { return t.feed }
 
 // Partitions is how many topic partitions the table knows; never fewer than there
 // are chains.

@@ -141,11 +141,6 @@ func (s Spec) Masks() bool {
 	return slices.ContainsFunc(s, func(step *Step) bool { return len(step.Mask) > 0 })
 }
 
-// Filters says whether any step leaves rows out.
-func (s Spec) Filters() bool {
-	return slices.ContainsFunc(s, func(step *Step) bool { return step.Where != "" })
-}
-
 // A Fault is one thing that is wrong with a spec.
 type Fault struct {
 	// Step is its step's place in the list.

@@ -174,10 +174,10 @@ func codePage(sample []byte) (encoding, why string) {
 
 // binary says what the sample is when it is not text.
 func binary(sample []byte, encoding string) error {
-	for _, m := range []struct{ magic, name, hint string }{
-		{"\x1f\x8b", "gzip", ""}, {"PK\x03\x04", "a zip archive or a spreadsheet", ""}, {"PAR1", "Parquet", ""},
-		{"\x28\xb5\x2f\xfd", "zstd", ""}, {"BZh", "bzip2", ""}, {"\xfd7zXZ\x00", "xz", ""}, {"%PDF-", "PDF", ""},
-		{"SQLite format 3\x00", "SQLite", ""}, {"\xd0\xcf\x11\xe0", "an old office document", ""},
+	for _, m := range []struct{ magic, name string }{
+		{"\x1f\x8b", "gzip"}, {"PK\x03\x04", "a zip archive or a spreadsheet"}, {"PAR1", "Parquet"},
+		{"\x28\xb5\x2f\xfd", "zstd"}, {"BZh", "bzip2"}, {"\xfd7zXZ\x00", "xz"}, {"%PDF-", "PDF"},
+		{"SQLite format 3\x00", "SQLite"}, {"\xd0\xcf\x11\xe0", "an old office document"},
 	} {
 		if bytes.HasPrefix(sample, []byte(m.magic)) && (m.name != "bzip2" || len(sample) > 3 && sample[3]-'0' <= 9 && bytes.IndexByte(sample, 0) >= 0) {
 			return fmt.Errorf("%w: it begins like %s", ErrBinary, m.name)
