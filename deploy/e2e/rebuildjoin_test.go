@@ -82,7 +82,7 @@ func (s *sharedTable) lead(t *testing.T, processes int) *process {
 }
 
 // joined is what a process has done that has joined, by its report.
-func joined(t *testing.T, r result) (commits int) {
+func joined(t *testing.T, r result, table string) (commits int) {
 	t.Helper()
 	var report struct {
 		Table               string
@@ -90,7 +90,7 @@ func joined(t *testing.T, r result) (commits int) {
 		Rows                int
 		RowsRead            int `json:"rows_read"`
 	}
-	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || r.code != 0 || report.Table != "rows" || report.Generation != 2 || report.Rows == 0 {
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || r.code != 0 || report.Table != table || report.Generation != 2 || report.Rows == 0 {
 		t.Fatalf("a process that has joined: %v, %v", err, r)
 	}
 	return report.Commits
@@ -123,7 +123,7 @@ func TestRebuildJoin(t *testing.T) {
 	s := newSharedTable(t)
 	leader := s.lead(t, 3)
 	one, two := s.start(t, 1, 3, "--join", "-o", "json"), s.start(t, 1, 3, "--join", "-o", "json")
-	first, second := joined(t, one.wait(t)), joined(t, two.wait(t))
+	first, second := joined(t, one.wait(t), "rows"), joined(t, two.wait(t), "rows")
 	if r := leader.wait(t); r.code != 0 {
 		t.Fatalf("the one that leads: %v", r)
 	}
