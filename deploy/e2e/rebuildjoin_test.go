@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/segmentio/kafka-go"
+
 	"lakefeed/broker/embedded"
 )
 
@@ -209,4 +211,45 @@ func TestRebuildJoinReading(t *testing.T) {
 	}
 	s.want(t)
 	t.Logf("of %d rows those that joined have read %d", s.rows, read)
+}
+
+// What has to be read from the raw zone, as the topic is gone, is read by one process:
+// others are refused, and told why.
+func TestRebuildJoinRawZone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	lake, in, brokers, meeting := filepath.Join(dir, "lake"), filepath.Join(dir, "in"), strings.Join(b.Addrs(), ","), filepath.Join(dir, "meeting")
+	const files = 20
+	for f := range files {
+		writeFile(t, filepath.Join(in, fmt.Sprintf("%02d.csv", f)), rowsHeader+rowsCSV(f*100, f*100+100))
+	}
+	ingest(t, in, "--table", "rows", "--meta", "--lake", lake, "--brokers", brokers, "--partitions", "1", "--raw-zone", "--flush-size", "200B")
+	client := &kafka.Client{Addr: kafka.TCP(b.Addrs()...)}
+	if r, err := client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{"rows"}}); err != nil || r.Errors["rows"] != nil {
+		t.Fatal(err, r)
+	}
+	if err := os.Mkdir(meeting, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	rebuild := []string{"rebuild", "rows", "--lake", lake, "--brokers", brokers, "--flush-size", "200B"}
+	leader := start(t, nil, append(rebuild, "--fault", fmt.Sprintf("record-created:1:meet=%s,2", meeting))...)
+	until(t, "the rebuild has written a record", func() bool {
+		marks, err := os.ReadDir(meeting)
+		return err == nil && len(marks) == 1
+	})
+	if r := exits(t, 2, append(rebuild, "--join")...); !strings.Contains(r.stderr, "its work cannot be shared: it reads a topic that is gone from the raw zone, in order and by one process") {
+		t.Errorf("joining: %v", r)
+	}
+	writeFile(t, filepath.Join(meeting, "refused"), "")
+	if r := leader.wait(t); r.code != 0 {
+		t.Fatalf("the one that leads: %v", r)
+	}
+	if generationOf(t, lake) != 2 || visibleRows(t, lake) != files*100 {
+		t.Errorf("generation %d is live, with %d rows", generationOf(t, lake), visibleRows(t, lake))
+	}
 }
