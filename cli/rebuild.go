@@ -20,6 +20,7 @@ type rebuildCommand struct {
 	DryRun   bool   `help:"Read the topic and say what would become of the columns; write nothing."`
 	Keep     bool   `help:"Build and audit the new generation and leave it aside. The next rebuild brings it up to date and swaps it in."`
 	Rollback bool   `help:"Make the generation live again that was before the present one, once it has caught up."`
+	Now      bool   `help:"With --rollback: readers turn to that generation at once, and do not see what it has to catch up with until it has; how many rows these are is said."`
 	Cancel   bool   `help:"Give up the swap that is under way, or else the generation that is being built."`
 	Join     bool   `help:"Share the work of a rebuild that another process is at, on this machine or another: write a part of its rows, with its configuration, until they are written."`
 	Limit    int    `help:"Name so many findings of the audit of each kind; all are counted." default:"100" placeholder:"N"`
@@ -88,7 +89,8 @@ func (c *rebuildCommand) Run(ctx context.Context, g *Globals) error {
 		}
 	}
 	build.Partitions = r.Topic.Partitions
-	r.Build, r.DryRun, r.Keep, r.Limit = build, c.DryRun, c.Keep, c.Limit
+	r.Build, r.DryRun, r.Keep, r.Now, r.Limit = build, c.DryRun, c.Keep, c.Now, c.Limit
+	r.Turned = func() { c.register(ctx, g, s, table) }
 	run := r.Run
 	if c.Rollback {
 		run = r.Rollback
@@ -168,6 +170,8 @@ func (c *rebuildCommand) check() error {
 	switch {
 	case n > 1:
 		return &usageError{"--dry-run, --keep, --rollback, --cancel and --join are five things to do: give one of them"}
+	case c.Now && !c.Rollback:
+		return &usageError{"--now says how --rollback is to be done: give both"}
 	case c.Limit < 1:
 		return &usageError{"--limit must be 1 or more"}
 	}
@@ -317,6 +321,9 @@ func (c *rebuildCommand) print(g *Globals, r *consumer.RebuildReport) error {
 		fmt.Fprintf(w, "table %s: generation %d is built beside generation %d, which is live\n", r.Table, r.After.Generation, r.Before.Generation)
 	}
 	printGenerations(w, r)
+	if len(r.Missed) > 0 {
+		fmt.Fprintf(w, "  until it had caught up readers did not see %s\n", consumer.MissingText(r.Topic, r.Missed))
+	}
 	if len(r.Changes) == 0 {
 		fmt.Fprintln(w, "  the columns are the same")
 	}

@@ -21,6 +21,10 @@ type ReachError struct {
 	Log, Now     string // ids of the topic that the offset is of, and of the topic as it is
 	Gone         bool   // the topic is not there any more
 	Raw          error  // why the raw zone does not have it; nil where there is none
+	// Back is the generation that was to be live again, 0 for a table that was to be built
+	// anew. Kept says that the raw zone has the rows, and that readers were not to wait.
+	Back int
+	Kept bool
 }
 
 func (e *ReachError) Error() string {
@@ -33,6 +37,13 @@ func (e *ReachError) Error() string {
 	}
 	if e.Raw != nil {
 		why += "; " + e.Raw.Error()
+	}
+	if e.Kept {
+		why += "; the raw zone has it: without --now it is taken from there, and readers turn to the generation then"
+	}
+	if e.Back > 0 {
+		return fmt.Sprintf("roll table %s back to generation %d: readers see rows of %s/%d@%d that it does not have, and it cannot take them, as the topic does not have them: %s. The table is left as it is; lakefeed rebuild %[1]s builds another generation",
+			e.Table, e.Back, e.Topic, e.Partition, e.Offset, why)
 	}
 	return fmt.Sprintf("build table %s anew: the table has rows of %s/%d@%d, and the topic does not: %s. A rebuild would lose them; the table is left as it is",
 		e.Table, e.Topic, e.Partition, e.Offset, why)
@@ -117,7 +128,7 @@ func (r *Rebuild) reach(ctx context.Context, live *sink.Table) error {
 	checked := map[schema.StreamID]bool{}
 	var whole []*rawLog
 	for _, past := range r.past {
-		gone, err := r.lack(ctx, live, past.topic, func(int) (int64, error) { return math.MaxInt64, nil }, past, checked)
+		gone, err := r.lack(ctx, live, past.topic, nil, func(int) (int64, error) { return math.MaxInt64, nil }, past, checked)
 		if err != nil {
 			return err
 		}
@@ -130,8 +141,17 @@ func (r *Rebuild) reach(ctx context.Context, live *sink.Table) error {
 	}
 	r.past = whole
 	log, _ := r.log.(*rawLog)
-	gone, err := r.lack(ctx, live, r.Topic, func(p int) (int64, error) {
-		if log != nil && log.client == nil {
+	gone, err := r.lack(ctx, live, r.Topic, nil, r.starts(ctx), log, checked)
+	if err == nil && gone != nil {
+		err = gone
+	}
+	return err
+}
+
+// starts gives the first offset that each topic partition has.
+func (r *Rebuild) starts(ctx context.Context) func(partition int) (int64, error) {
+	return func(p int) (int64, error) {
+		if log, ok := r.log.(*rawLog); ok && log.client == nil {
 			return math.MaxInt64, nil
 		}
 		if p >= r.Topic.Partitions {
@@ -139,27 +159,27 @@ func (r *Rebuild) reach(ctx context.Context, live *sink.Table) error {
 		}
 		start, _, err := r.Client.Offsets(ctx, r.Topic.Name, p)
 		return start, err
-	}, log, checked)
-	if err == nil && gone != nil {
-		err = gone
 	}
-	return err
 }
 
 // lack is the first offset whose rows the live generation has and no other, of one
 // incarnation of the topic, which begins at an offset of each topic partition; nil
-// when there is none. log is what the raw zone has of it, nil for nothing.
-func (r *Rebuild) lack(ctx context.Context, live *sink.Table, topic broker.Topic, start func(partition int) (int64, error), log *rawLog, checked map[schema.StreamID]bool) (*ReachError, error) {
+// when there is none. have is where another generation ends that has what comes before,
+// by topic partition. log is what the raw zone has of it, nil for nothing.
+func (r *Rebuild) lack(ctx context.Context, live *sink.Table, topic broker.Topic, have map[int]int64, start func(partition int) (int64, error), log *rawLog, checked map[schema.StreamID]bool) (*ReachError, error) {
 	for p := range live.Partitions() {
 		begins, err := start(p)
 		if err != nil {
 			return nil, err
 		}
+		if begins <= have[p] {
+			continue
+		}
 		for rec, err := range live.ReadChain(ctx, p) {
 			if err != nil {
 				return nil, err
 			}
-			from := firstRead(&rec)
+			from := max(firstRead(&rec), have[p])
 			has := rec.Counts.Rows+rec.Counts.Quarantined+rec.Counts.Ends > 0
 			if rec.Kind != sink.KindRows || !has || rec.Log != topic.LogID || from >= begins || from >= rec.To {
 				continue
@@ -183,8 +203,9 @@ func (r *Rebuild) lack(ctx context.Context, live *sink.Table, topic broker.Topic
 	return nil, nil
 }
 
-// follows checks that the topic has all that a generation lacks.
-func (r *Rebuild) follows(ctx context.Context, t *sink.Table) error {
+// follows checks that the topic, or else the raw zone, has all that a generation lacks
+// of what readers see. With Now the topic alone counts: it is what the feed goes on with.
+func (r *Rebuild) follows(ctx context.Context, live, t *sink.Table) error {
 	c, err := r.consumer(t, t.ConfigText())
 	if err == nil {
 		err = c.Validate()
@@ -192,11 +213,20 @@ func (r *Rebuild) follows(ctx context.Context, t *sink.Table) error {
 	if err != nil {
 		return err
 	}
-	for p := range min(t.Partitions(), r.Topic.Partitions) {
-		state, err := t.Chain(p).Open(ctx)
+	have, states := map[int]int64{}, make([]sink.State, min(t.Partitions(), r.Topic.Partitions))
+	for p := range states {
+		states[p], err = t.Chain(p).Open(ctx)
 		if err != nil {
 			return err
 		}
+		if states[p].Log == r.Topic.LogID {
+			have[p] = max(states[p].To, 0)
+		}
+	}
+	if err := r.reachBack(ctx, live, t, have); err != nil {
+		return err
+	}
+	for p, state := range states {
 		present, err := c.worker(p, ctx, nil).view(ctx, state)
 		if err == nil {
 			_, err = state.CheckLog(present)
@@ -210,4 +240,21 @@ func (r *Rebuild) follows(ctx context.Context, t *sink.Table) error {
 		}
 	}
 	return nil
+}
+
+// reachBack looks for rows that readers see, that a generation which is to be live again
+// does not have, and that it cannot take.
+func (r *Rebuild) reachBack(ctx context.Context, live, t *sink.Table, have map[int]int64) error {
+	log, _ := r.log.(*rawLog)
+	gone, err := r.lack(ctx, live, r.Topic, have, r.starts(ctx), log, map[schema.StreamID]bool{})
+	if err == nil && gone == nil && r.Now && log != nil {
+		if gone, err = r.lack(ctx, live, r.Topic, have, r.starts(ctx), nil, nil); gone != nil {
+			gone.Kept = true
+		}
+	}
+	if err != nil || gone == nil {
+		return err
+	}
+	gone.Back = t.Generation()
+	return gone
 }

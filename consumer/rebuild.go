@@ -32,10 +32,15 @@ type Rebuild struct {
 	// DryRun reads the topic and says what would become of the columns, and writes
 	// nothing. Keep builds the generation and leaves it aside: the next Run swaps it in.
 	DryRun, Keep bool
+	// Now makes Rollback turn readers to the generation before it has caught up.
+	Now bool
 	// Limit is how many findings of the audit are named of each kind.
 	Limit int
 	// Step is told what is begun; it may be nil.
 	Step func(step string)
+	// Turned is told that another generation is live, when that still has to catch up; it
+	// may be nil.
+	Turned func()
 	// Raw is the topic's raw zone, which may be empty: what the topic no longer has is
 	// taken from there. A Topic without a LogID is gone.
 	Raw *raw.Zone
@@ -53,6 +58,7 @@ type Rebuild struct {
 // RebuildReport is what a rebuild did.
 type RebuildReport struct {
 	Table   string `json:"table"`
+	Topic   string `json:"topic"`
 	Resumed bool   `json:"resumed,omitempty"` // a build, or a swap, that was begun before
 	DryRun  bool   `json:"dry_run,omitempty"`
 	// Swap is the number of the swap that made After live; 0 when there was none.
@@ -61,6 +67,8 @@ type RebuildReport struct {
 	After   GenerationSummary `json:"after"`
 	Changes []ColumnChange    `json:"changes,omitempty"`
 	Audit   *sink.AuditReport `json:"audit,omitempty"`
+	// Missed are the rows that readers did not see until After had caught up.
+	Missed []sink.MissingRows `json:"missed,omitempty"`
 }
 
 // IncompleteError says that a new generation is not what it should be. It was not
@@ -90,7 +98,7 @@ func (r *Rebuild) step(format string, args ...any) {
 // Run rebuilds the table.
 func (r *Rebuild) Run(ctx context.Context) (*RebuildReport, error) {
 	defer r.close()
-	report := &RebuildReport{Table: r.Table.Name(), DryRun: r.DryRun}
+	report := &RebuildReport{Table: r.Table.Name(), Topic: r.Topic.Name, DryRun: r.DryRun}
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}

@@ -12,7 +12,11 @@ import (
 // swap makes a generation the live one.
 func (r *Rebuild) swap(ctx context.Context, report *RebuildReport, to int) error {
 	r.step("swapping generation %d in", to)
-	if _, err := r.Table.BeginSwap(ctx, to); err != nil {
+	begin := r.Table.BeginSwap
+	if r.Now {
+		begin = r.Table.BeginSwapNow
+	}
+	if _, err := begin(ctx, to); err != nil {
 		return err
 	}
 	for {
@@ -31,6 +35,9 @@ func (r *Rebuild) swap(ctx context.Context, report *RebuildReport, to int) error
 				return fmt.Errorf("swap table %s to generation %d: it was cancelled, and generation %d is live", r.Table.Name(), to, status.Live.Generation)
 			}
 			report.Swap = status.Live.Swap
+			if err := r.takeMissing(ctx, report); err != nil {
+				return err
+			}
 			return r.swapped(ctx, report, to)
 		}
 		if err := r.catchUp(ctx, status); err != nil {
@@ -130,10 +137,11 @@ func (r *Rebuild) swapped(ctx context.Context, report *RebuildReport, to int) (e
 var ErrNoPrevious = errors.New("no other generation was ever live")
 
 // Rollback makes the generation live again that was live before the present one, once
-// it has caught up: nothing that readers see goes away.
+// it has caught up: nothing that readers see goes away. With Now it is live at once, and
+// catches up then; when an earlier one has come to that, its work is gone on with.
 func (r *Rebuild) Rollback(ctx context.Context) (*RebuildReport, error) {
 	defer r.close()
-	report := &RebuildReport{Table: r.Table.Name()}
+	report := &RebuildReport{Table: r.Table.Name(), Topic: r.Topic.Name}
 	r.say(ctx, sink.Work{Step: sink.WorkFinish})
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
@@ -142,10 +150,29 @@ func (r *Rebuild) Rollback(ctx context.Context) (*RebuildReport, error) {
 	if err != nil {
 		return nil, err
 	}
+	if status.Pending != nil && r.Now && !status.Pending.Now {
+		if status, err = r.hurry(ctx, status); err != nil {
+			return nil, err
+		}
+	}
 	if status.Pending != nil {
 		report.Resumed = true
 		r.step("swap %d to generation %d was begun before: finishing it", status.Pending.Number, status.Pending.To)
 		return report, r.swap(ctx, report, status.Pending.To)
+	}
+	if r.Now {
+		missing, err := r.Table.Missing(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if len(missing) > 0 {
+			report.Resumed, report.Swap = true, status.Live.Swap
+			r.step("generation %d is live, and has not caught up since", status.Live.Generation)
+			if err := r.takeMissing(ctx, report); err != nil {
+				return report, err
+			}
+			return report, r.swapped(ctx, report, status.Live.Generation)
+		}
 	}
 	to, err := r.Table.Previous(ctx)
 	if err == nil && to == 0 {
@@ -158,8 +185,10 @@ func (r *Rebuild) Rollback(ctx context.Context) (*RebuildReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	if report.Before, err = summary(ctx, live); err != nil {
-		return nil, err
+	if !r.Now { // that reads all records: then it comes after the swap
+		if report.Before, err = summary(ctx, live); err != nil {
+			return nil, err
+		}
 	}
 	target, err := r.Table.AsBuilt(ctx, to)
 	if err != nil {
@@ -167,7 +196,7 @@ func (r *Rebuild) Rollback(ctx context.Context) (*RebuildReport, error) {
 	}
 	// Its chains are closed: the swap opens them. Here only the reach of the topic is
 	// looked at.
-	if err := r.follows(ctx, target); err != nil {
+	if err := r.follows(ctx, live, target); err != nil {
 		return nil, err
 	}
 	if err := r.swap(ctx, report, to); err != nil {

@@ -37,6 +37,7 @@ type outcomeObject struct {
 	V         int       `json:"v"`
 	Live      int       `json:"live"`
 	Cancelled bool      `json:"cancelled,omitempty"`
+	Now       bool      `json:"now,omitempty"` // it had not caught up
 	At        time.Time `json:"at,omitzero"`
 }
 
@@ -46,6 +47,7 @@ type Live struct {
 	Generation int
 	At         time.Time // when it became so; zero where that is not known
 	Cancelled  bool      // the swap was, and the generation is the one before
+	Now        bool      // the swap did not wait until the generation had caught up
 }
 
 func (t *Table) outcomeKey(swap int64) string {
@@ -62,7 +64,7 @@ func (t *Table) outcome(ctx context.Context, swap int64) (Live, error) {
 	if out.Live < 1 {
 		return Live{}, fmt.Errorf("read %s: generation %d is live, which there is none of", key, out.Live)
 	}
-	return Live{Swap: swap, Generation: out.Live, At: out.At, Cancelled: out.Cancelled}, nil
+	return Live{Swap: swap, Generation: out.Live, At: out.At, Cancelled: out.Cancelled, Now: out.Now}, nil
 }
 
 // newestSwap is the number of the newest swap of generations that has its outcome,

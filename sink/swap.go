@@ -24,13 +24,15 @@ import (
 //  4. the outcome is created: readers turn to the target.
 //
 // Until the outcome readers see the live generation as it was closed, from then on
-// all of that and more: nobody misses a row that he has seen.
+// all of that and more: nobody misses a row that he has seen. But for a swap that is
+// now: it does not wait for the third step, and owners take it after the outcome.
 
 // swapObject is the intent of a swap.
 type swapObject struct {
 	V    int       `json:"v"`
 	From int       `json:"from"` // generations
 	To   int       `json:"to"`
+	Now  bool      `json:"now,omitempty"` // its outcome does not wait until the target has caught up
 	At   time.Time `json:"at"`
 }
 
@@ -38,7 +40,9 @@ type swapObject struct {
 type Swap struct {
 	Number   int64
 	From, To int // generations
-	At       time.Time
+	// Now says that readers turn to the target before it has caught up.
+	Now bool
+	At  time.Time
 }
 
 // SwapStatus is how far swaps of a table are.
@@ -100,7 +104,7 @@ func (t *Table) swaps(ctx context.Context) (s SwapStatus, err error) {
 	if intent.From != live || intent.To < 1 || intent.To == live {
 		return s, fmt.Errorf("read %s: it is a swap from generation %d to %d, and %d is live", t.swapKey(m+1), intent.From, intent.To, live)
 	}
-	s.Pending = &Swap{Number: m + 1, From: intent.From, To: intent.To, At: intent.At}
+	s.Pending = &Swap{Number: m + 1, From: intent.From, To: intent.To, Now: intent.Now, At: intent.At}
 	return s, nil
 }
 
@@ -108,11 +112,22 @@ func (t *Table) swaps(ctx context.Context) (s SwapStatus, err error) {
 // way already, to whichever generation, nothing is done: that one comes first. pending
 // is the one that is under way then, nil when the generation is live.
 func (t *Table) BeginSwap(ctx context.Context, to int) (pending *Swap, err error) {
+	return t.beginSwap(ctx, to, false)
+}
+
+// BeginSwapNow declares that a generation is to become the live one even though it has
+// not caught up: readers lose sight of what Missing gives then, until its owners have
+// taken it.
+func (t *Table) BeginSwapNow(ctx context.Context, to int) (pending *Swap, err error) {
+	return t.beginSwap(ctx, to, true)
+}
+
+func (t *Table) beginSwap(ctx context.Context, to int, now bool) (pending *Swap, err error) {
 	s, err := t.Swaps(ctx)
 	if err != nil || s.Pending != nil || s.Live.Generation == to {
 		return s.Pending, err
 	}
-	b, err := json.Marshal(swapObject{V: formatVersion, From: s.Live.Generation, To: to, At: t.now().UTC()})
+	b, err := json.Marshal(swapObject{V: formatVersion, From: s.Live.Generation, To: to, Now: now, At: t.now().UTC()})
 	if err == nil {
 		err = fault.At(ctx, fault.SwapBegin)
 	}
@@ -171,7 +186,7 @@ func (t *Table) HelpSwap(ctx context.Context) (SwapStatus, error) {
 	m := s.Pending.Number
 	done, err := t.help(ctx, &s)
 	if err == nil && done {
-		err = t.decideSwap(ctx, m, outcomeObject{Live: s.Pending.To})
+		err = t.decideSwap(ctx, m, outcomeObject{Live: s.Pending.To, Now: s.Pending.Now})
 		if err == nil {
 			s.Pending = nil
 			s.Live, err = t.outcome(ctx, m)
@@ -212,7 +227,7 @@ func (t *Table) help(ctx context.Context, s *SwapStatus) (done bool, err error) 
 	}
 	target.partitions = set.count
 	s.Behind = nil
-	open := true
+	open, waits := true, false
 	for p, want := range ends {
 		have, err := target.settle(ctx, p)
 		if err != nil {
@@ -221,9 +236,10 @@ func (t *Table) help(ctx context.Context, s *SwapStatus) (done bool, err error) 
 		open = open && have.Closed == 0
 		if want.To > 0 && (have.To < want.To || have.Log != want.Log) {
 			s.Behind = append(s.Behind, BehindChain{Partition: p, To: max(have.To, 0), Want: want.To, Log: have.Log, WantLog: want.Log})
+			waits = waits || !s.Pending.Now || have.Log != "" && have.Log != want.Log
 		}
 	}
-	return open && len(s.Behind) == 0, nil
+	return open && !waits, nil
 }
 
 // openAll opens the target of swap m, where an earlier one has closed it. What a

@@ -26,6 +26,10 @@ var Points = []string{
 // in their order.
 var RebuildPoints = []string{BuildClaim, BuildClaimed, Inferred, Rebuilt, SwapBegin, SwapBegun, SetChange, SetChanged, SwapDecide, SwapDecided, CatalogWrite}
 
+// NowPoints are those of a swap that does not wait until its target has caught up, in
+// their order.
+var NowPoints = []string{SwapBegin, SwapBegun, SetChange, SetChanged, SwapDecide, SwapDecided, SwapTold, CatalogWrite, BatchTaken, FileStage, FileStaged, RecordCreate, RecordCreated, FilePublish, FilePublished, CaughtUp}
+
 // RawPoints are those of a run that keeps a raw zone.
 var RawPoints = []string{RawWrite, RawWritten}
 
@@ -66,6 +70,8 @@ const (
 	RawWrite          = "raw-write"     // an object of the raw zone
 	RawWritten        = "raw-written"   //
 	SwapDecided       = "swap-decided"  //
+	SwapTold          = "swap-told"     // what a swap that did not wait has left behind
+	CaughtUp          = "caught-up"     // with that
 )
 
 // Hook is called at a point; its error is that of the step there.
