@@ -347,18 +347,23 @@ func (r *Rebuild) fill(ctx context.Context, target *sink.Table) error {
 // fillTo brings a generation to offsets of the topic, which may have more partitions
 // than it had when the generation was begun.
 func (r *Rebuild) fillTo(ctx context.Context, target *sink.Table, to map[int]int64) error {
-	if err := r.look(ctx); err != nil {
-		return err
-	}
-	if err := target.Extend(ctx, r.Topic.Partitions); err != nil {
-		return err
-	}
-	c, err := r.consumer(target, target.ConfigText())
+	c, err := r.filler(ctx, target)
 	if err != nil {
 		return err
 	}
 	c.Drain(to)
 	return c.Run(ctx)
+}
+
+// filler is what brings a generation on.
+func (r *Rebuild) filler(ctx context.Context, target *sink.Table) (*Consumer, error) {
+	if err := r.look(ctx); err != nil {
+		return nil, err
+	}
+	if err := target.Extend(ctx, r.Topic.Partitions); err != nil {
+		return nil, err
+	}
+	return r.consumer(target, target.ConfigText())
 }
 
 // audit compares the new generation with its files, with the topic and with the live

@@ -74,7 +74,7 @@ func (r *Rebuild) takeMissing(ctx context.Context, report *RebuildReport) error 
 	for _, m := range missing {
 		want[m.Partition] = m.To
 	}
-	if err := r.fillTo(ctx, target, want); err != nil {
+	if err := r.followTo(ctx, target, want); err != nil {
 		return r.stillMissing(err, target, missing)
 	}
 	r.step("generation %d has caught up: readers see all rows again", target.Generation())

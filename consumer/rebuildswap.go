@@ -85,7 +85,7 @@ func (r *Rebuild) catchUp(ctx context.Context, status sink.SwapStatus) error {
 			return nil
 		}
 	}
-	err = r.fillTo(ctx, target, want)
+	err = r.followTo(ctx, target, want)
 	var closed *sink.ClosedError
 	var unfit *sink.LogError
 	switch {
@@ -95,6 +95,18 @@ func (r *Rebuild) catchUp(ctx context.Context, status sink.SwapStatus) error {
 		return r.cancel(ctx, err)
 	}
 	return err
+}
+
+// followTo brings a generation to where another ends. What the log has lost since is not
+// recorded as lost: that generation has it.
+func (r *Rebuild) followTo(ctx context.Context, target *sink.Table, to map[int]int64) error {
+	c, err := r.filler(ctx, target)
+	if err != nil {
+		return err
+	}
+	c.OnDataLoss = Halt
+	c.Drain(to)
+	return c.Run(ctx)
 }
 
 // cancel gives a swap up that cannot come to its end.

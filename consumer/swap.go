@@ -47,6 +47,42 @@ func (w *worker) closed(ctx context.Context, state sink.State) error {
 	}
 }
 
+// elsewhere says of rows that the log no longer has whether another generation has them,
+// so that they are neither lost nor to be passed over: that from which a swap is under way
+// to this one, or that from which readers were turned without waiting. In the first case
+// the rebuild may take them from the raw zone, and again says that it is time for another
+// look at the chain.
+func (w *worker) elsewhere(ctx context.Context, state sink.State, present sink.LogView) (again bool, err error) {
+	next := max(state.To, 0)
+	if w.c.Fixed || present.Start <= next || state.Log != "" && state.Log != present.Log {
+		return false, nil
+	}
+	for _, b := range w.swaps.Behind {
+		if w.swaps.Pending == nil || b.Partition != w.partition || b.Want <= next {
+			continue
+		}
+		if _, draining := w.c.target(w.partition); draining {
+			return false, fmt.Errorf("swap %d of table %s waits for %s/%d@%d, and the topic begins at offset %d: lakefeed rebuild %[2]s --rollback takes what is between from the raw zone, if it is there, and --cancel gives the swap up",
+				w.swaps.Pending.Number, w.table.Name(), w.c.Topic.Name, w.partition, next, present.Start)
+		}
+		w.c.Log.Warn("waiting for rows that the topic no longer has: a swap of generations is under way", "table", w.table.Name(), "generation", w.table.Generation(), "partition", w.partition, "offset", next, "start", present.Start)
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(pendingPoll):
+			return true, nil
+		}
+	}
+	missing, err := w.table.Missing(ctx)
+	for _, m := range missing {
+		if m.Partition == w.partition && m.Rows+m.Rejects > 0 {
+			return false, fmt.Errorf("%w; they are in the generation that was live before: lakefeed rebuild %s --rollback goes forward to it",
+				&sink.LogError{Case: sink.LogRetention, Topic: w.c.Topic.Name, Partition: w.partition, To: next, Start: present.Start, End: present.End, Want: state.Log, Have: present.Log}, w.table.Name())
+		}
+	}
+	return false, err
+}
+
 // turned says whether it is time to look for the generation that takes the rows.
 func (w *worker) turned(ctx context.Context) (bool, error) {
 	every := swapPoll

@@ -200,6 +200,11 @@ func (w *worker) open(ctx context.Context) error {
 			return err
 		}
 		verdict, err := state.CheckLog(present)
+		if again, err := w.elsewhere(ctx, state, present); err != nil {
+			return err
+		} else if again {
+			continue
+		}
 		var unfit *sink.LogError
 		if errors.As(err, &unfit) {
 			if err := w.follow(ctx, unfit, present); err != nil {

@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"lakefeed/broker/embedded"
 	"lakefeed/schema/fault"
 )
@@ -211,6 +214,124 @@ func TestRollbackNowFaultPoints(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A generation is made live again whose topic has lost what came since, and whose raw
+// zone has it: it is taken from there, beside a feed that would record it as lost, and what
+// is not there either is refused by its offset. Nobody waits for the raw zone who does not
+// want to wait.
+func TestRollbackAndRetention(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "kafka")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	lake, in := filepath.Join(dir, "lake"), filepath.Join(dir, "in")
+	at := []string{"--lake", lake, "--brokers", strings.Join(b.Addrs(), ",")}
+	rows := 0
+	produce := func() {
+		t.Helper()
+		name := filepath.Join(in, fmt.Sprintf("%d.csv", rows))
+		writeFile(t, name, rowsHeader+rowsCSV(rows, rows+1000))
+		rows += 1000
+		ok(t, append([]string{"produce", name, "--topic", "rows", "--partitions", "1", "--raw-zone"}, at...)...)
+	}
+	feed := append([]string{"consume", "--table", "rows", "--meta", "--flush-size", "20kB", "--flush-every", "1s", "--on-data-loss", "record"}, at...)
+	drain := append(feed[:len(feed):len(feed)], "--drain")
+	rebuild := append([]string{"rebuild", "rows", "--on-data-loss", "record"}, at...)
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	remove := func(offset int64) {
+		t.Helper()
+		cut := kmsg.NewPtrDeleteRecordsRequest()
+		cut.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: "rows", Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Offset: offset}}}}
+		if r, err := cut.RequestWith(t.Context(), client); err != nil || r.Topics[0].Partitions[0].ErrorCode != 0 {
+			t.Fatal(err, r)
+		}
+	}
+	live := func(generation int) {
+		t.Helper()
+		if g, have := generationOf(t, lake), visibleRows(t, lake); g != generation || have != rows {
+			t.Fatalf("generation %d is live with %d rows, want %d with %d", g, have, generation, rows)
+		}
+	}
+	produce() // with its end 1001 offsets
+	ok(t, drain...)
+	ok(t, rebuild...)
+	produce()
+	ok(t, drain...)
+	remove(1500)
+	live(2)
+	if r := exits(t, 4, append(rebuild, "--rollback", "--now")...); !strings.Contains(r.stderr, "rows/0@1001") || !strings.Contains(r.stderr, "begins at offset 1500") || !strings.Contains(r.stderr, "without --now it is taken from there") {
+		t.Errorf("%v", r)
+	}
+	live(2)
+	consumer := start(t, nil, feed...)
+	produce()
+	until(t, "the feed is taken", func() bool { return visibleRows(t, lake) == rows })
+	// Begun, and dead: the feed does not take what is missing for lost, and waits for it.
+	if r := run(t, append(rebuild, "--rollback", "--fault", fault.SwapBegun+":1:kill")...); r.code != -1 {
+		t.Fatal(r)
+	}
+	until(t, "the feed has met the swap", func() bool {
+		closed, err := filepath.Glob(filepath.Join(lake, "_lakefeed", "rows", "g1", "commits", "rows", "*", "*.json"))
+		return err == nil && len(closed) > 0 && strings.Contains(readFile(t, closed[len(closed)-1]), `"kind":"open"`)
+	})
+	time.Sleep(2 * time.Second) // so that it has a chance to do the wrong thing
+	live(2)
+	ok(t, append(rebuild, "--rollback")...)
+	live(1)
+	produce()
+	until(t, "the feed goes on", func() bool { return visibleRows(t, lake) == rows })
+	ok(t, append([]string{"audit", "rows", "--deep"}, at...)...)
+	ok(t, append(rebuild, "--rollback")...)
+	live(2)
+	produce()
+	until(t, "the feed goes on", func() bool { return visibleRows(t, lake) == rows })
+	consumer.signal(t, syscall.SIGTERM)
+	consumer.wait(t)
+	// Generation 1 ends at 4004, or before the end of a file there. A piece of the order behind it is gone.
+	remove(4600)
+	orders, err := filepath.Glob(filepath.Join(lake, "_lakefeed", "raw-zone", "rows", "order", "*", "*", "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first int64
+	for _, name := range orders {
+		from, to, _ := strings.Cut(strings.TrimSuffix(filepath.Base(name), ".json"), "-")
+		f, _ := strconv.ParseInt(from, 10, 64)
+		e, _ := strconv.ParseInt(to, 10, 64)
+		if f >= 4004 && f < 4600 && e > f && (first == 0 || f < first) {
+			first = f
+		}
+	}
+	if first == 0 {
+		t.Fatalf("no order begins at offsets 4004 to 4599: %v", orders)
+	}
+	for _, name := range orders {
+		if strings.HasPrefix(filepath.Base(name), fmt.Sprintf("%020d-", first)) {
+			os.Remove(name)
+		}
+	}
+	r := exits(t, 4, append(rebuild, "--rollback")...)
+	if want := fmt.Sprintf("rows/0@%d", first); !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "the raw zone does not have it either") || !strings.Contains(r.stderr, "roll table rows back to generation 1") {
+		t.Errorf("want %s: %v", want, r)
+	}
+	live(2)
+	if err := os.RemoveAll(filepath.Join(lake, "_lakefeed", "raw-zone")); err != nil {
+		t.Fatal(err)
+	}
+	for _, flags := range [][]string{{"--rollback"}, {"--rollback", "--now"}} {
+		if r := exits(t, 4, append(rebuild, flags...)...); !strings.Contains(r.stderr, "rows/0@4004 ") && !strings.Contains(r.stderr, "rows/0@4003 ") {
+			t.Errorf("%v: %v", flags, r)
+		}
+	}
+	live(2)
 }
 
 // fractions is a file of 2000 rows with fractions.
