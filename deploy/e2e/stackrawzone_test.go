@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"lakefeed/deploy/testbed"
+	"lakefeed/sink"
 )
 
 // A table is built from its raw zone after its topic, and the one with its producers'
@@ -46,7 +48,15 @@ func TestStackRebuiltFromRawZone(t *testing.T) {
 	for _, o := range s.s3.Keys(t, s.source, "") {
 		s.s3.Delete(t, s.source, o)
 	}
-	r := ok(t, rebuild...)
+	r := ok(t, "audit", table, "--lake", "s3://"+s.lake, "--brokers", s.kafka.Brokers, "--deep", "-o", "json")
+	var report sink.AuditReport
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	if wantAll(t, &report, sink.WithRawZone); report.Rows != int64(have.rows) || !report.Deep {
+		t.Errorf("%v", r)
+	}
+	r = ok(t, rebuild...)
 	if !strings.Contains(r.stdout, "generation 3 is live") || !strings.Contains(r.stdout, "audit: clean") {
 		t.Errorf("%v", r)
 	}
