@@ -193,3 +193,43 @@ func TestStackRebuild(t *testing.T) {
 		})
 	}
 }
+
+// Of two rebuilds at once the second is refused, and so is a rollback: while the first
+// one waits for Glue, with its swap done, and says that it is at work. Then it ends as if
+// nothing had been.
+func TestStackTwoRebuilds(t *testing.T) {
+	c := newConflictTable(t)
+	held, release := make(chan struct{}), make(chan struct{})
+	letGo, hold := sync.OnceFunc(func() { close(release) }), sync.OnceFunc(func() { close(held) })
+	defer letGo()
+	c.glue.Before(func(call testbed.GlueCall) *testbed.GlueFailure {
+		if call.Action == "UpdateTable" {
+			hold()
+			<-release
+		}
+		return nil
+	})
+	first := start(t, nil, c.rebuild...)
+	select {
+	case <-held:
+	case <-time.After(5 * time.Minute):
+		t.Fatal("the first rebuild does not come to its registration")
+	}
+	second, back := start(t, nil, c.rebuild...), start(t, nil, append(c.rebuild, "--rollback", "--now")...)
+	for what, r := range map[string]result{"a second rebuild": second.wait(t), "a rollback": back.wait(t)} {
+		if r.code != 2 || !strings.Contains(r.stderr, "build table "+c.name+" anew: another process is building a new generation of the table (since ") {
+			t.Errorf("%s: %v", what, r)
+		}
+	}
+	letGo()
+	if r := first.wait(t); r.code != 0 || !strings.Contains(r.stdout, "generation 2 is live since swap 1") {
+		t.Fatalf("the first rebuild: %v", r)
+	}
+	ok(t, "register", c.name, "--lake", "s3://"+c.lake, "--glue-database", c.database) // it waits half a minute for Glue, no longer
+	c.wantCounts(t, "after it", conflicting(false))
+	if r := ok(t, c.rebuild...); !strings.Contains(r.stdout, "generation 3 is live since swap 2") {
+		t.Errorf("the next rebuild: %v", r)
+	}
+	c.wantCounts(t, "after the next", conflicting(false))
+	ok(t, "audit", c.name, "--lake", "s3://"+c.lake, "--brokers", c.kafka.Brokers, "--deep")
+}
