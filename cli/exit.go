@@ -95,7 +95,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &steps), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, sink.ErrAtWork), errors.Is(err, sink.ErrNotAtWork), errors.Is(err, consumer.ErrAlone), errors.Is(err, consumer.ErrNoPrevious), errors.Is(err, consumer.ErrNoColumn), errors.As(err, &pending), errors.As(err, &closed), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig), errors.As(err, &state):
+	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &steps), errors.As(err, &shape), errors.As(err, &topic), errors.As(err, &position), errors.Is(err, producer.ErrNoObjects), errors.Is(err, sink.ErrNoTable), errors.Is(err, sink.ErrAtWork), errors.Is(err, sink.ErrNotAtWork), errors.Is(err, consumer.ErrAlone), errors.Is(err, consumer.ErrOtherTopic), errors.Is(err, consumer.ErrNoPrevious), errors.Is(err, consumer.ErrNoColumn), errors.As(err, &pending), errors.As(err, &closed), errors.Is(err, embedded.ErrLocked), errors.Is(err, awsclient.ErrConfig), errors.As(err, &state):
 		return exitUsage
 	case errors.As(err, &audit), errors.As(err, &incomplete) && incomplete.Damage > 0:
 		return exitAudit

@@ -19,32 +19,68 @@ type JoinReport struct {
 	Rows       int64  `json:"rows"` // written
 }
 
+// ErrOtherTopic says that a rebuild reads another topic than the process that is to share
+// its work: one of other brokers, or one that was made again since.
+var ErrOtherTopic = errors.New("it reads another topic")
+
 // errStepOver ends what a process that has joined does in a step of the rebuild.
 var errStepOver = errors.New("the process that leads the rebuild has gone on")
 
 // Join shares the work on the generation that another process builds, until that one has
 // done with writing. An error says whether that is not so: sink.ErrLeft that the other
-// one has ended before, ErrAlone that it does not share its work.
+// one has ended before, ErrAlone that it does not share its work, ErrOtherTopic that it
+// reads another topic.
 func (r *Rebuild) Join(ctx context.Context, leader *sink.Leader) (*JoinReport, error) {
 	defer r.close()
 	report := &JoinReport{Table: r.Table.Name()}
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
+	before, err := r.Table.Swaps(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = r.join(ctx, leader, report)
+	if errors.Is(err, sink.ErrLeft) { // it may have come to its end between two looks
+		after, e := r.Table.Swaps(ctx)
+		if e == nil && builds(before, after, report.Generation) {
+			r.step("generation %d is written", report.Generation)
+			return report, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+// builds says whether a rebuild has come to its swap between two looks at the table: what
+// it built is swapped in only when it is written. generation is which that was, 0 where
+// that is not known.
+func builds(before, after sink.SwapStatus, generation int) bool {
+	if generation == 0 {
+		return after.Live.Swap > before.Live.Swap
+	}
+	return after.Live.Generation == generation || after.Pending != nil && after.Pending.To == generation
+}
+
+func (r *Rebuild) join(ctx context.Context, leader *sink.Leader, report *JoinReport) error {
 	work, read, waits := leader.Work(), false, false
 	for {
 		report.Generation = work.Generation
 		switch {
 		case work.Step == sink.WorkFinish:
 			r.step("nothing is left to write")
-			return report, nil
+			return nil
 		case work.Alone != "":
-			return nil, fmt.Errorf("join the rebuild of table %s: %w: %s; leave it to the process that leads it", r.Table.Name(), ErrAlone, work.Alone)
+			return fmt.Errorf("join the rebuild of table %s: %w: %s; leave it to the process that leads it", r.Table.Name(), ErrAlone, work.Alone)
+		case work.Log != "" && work.Log != r.Topic.LogID:
+			return fmt.Errorf("join the rebuild of table %s: %w: topic %s has the id %s here, and %s there: give the --brokers that the process has which leads the rebuild", r.Table.Name(), ErrOtherTopic, r.Topic.Name, r.Topic.LogID, work.Log)
 		case work.Step == sink.WorkWrite:
-			return report, r.joinWriting(ctx, leader, report)
+			return r.joinWriting(ctx, leader, report)
 		case work.Step == sink.WorkRead && !read:
 			if err := r.joinReading(ctx, leader, report); err != nil {
-				return nil, err
+				return err
 			}
 			read = true
 		case !waits:
@@ -53,7 +89,7 @@ func (r *Rebuild) Join(ctx context.Context, leader *sink.Leader) (*JoinReport, e
 		}
 		var err error
 		if work, err = leader.Look(ctx); err != nil {
-			return nil, r.left(err, work)
+			return r.left(err, work)
 		}
 	}
 }
@@ -62,6 +98,9 @@ func (r *Rebuild) Join(ctx context.Context, leader *sink.Leader) (*JoinReport, e
 func (r *Rebuild) left(err error, work sink.Work) error {
 	if !errors.Is(err, sink.ErrLeft) {
 		return err
+	}
+	if work.Generation == 0 {
+		return fmt.Errorf("share the rebuild of table %s: %w, before there was anything to share: lakefeed rebuild %[1]s goes on", r.Table.Name(), err)
 	}
 	return fmt.Errorf("share the rebuild of table %s: %w, and generation %d is not written: what was written of it stays; lakefeed rebuild %[1]s goes on with it", r.Table.Name(), err, work.Generation)
 }

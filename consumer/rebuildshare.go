@@ -42,6 +42,7 @@ func (r *Rebuild) alone() string {
 
 func (r *Rebuild) say(ctx context.Context, w sink.Work) {
 	if r.Hold != nil {
+		w.Log = r.Topic.LogID
 		r.Hold.Say(ctx, w)
 	}
 }

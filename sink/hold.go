@@ -33,6 +33,7 @@ type holdObject struct {
 type Work struct {
 	Step       WorkStep `json:"step,omitempty"`
 	Generation int      `json:"generation,omitempty"` // 0 until it is known
+	Log        string   `json:"log,omitempty"`        // id of the topic that is read
 	// To are the offsets, by topic partition, to which the topic is read, by WorkRead, and
 	// the generation's chains are brought, by WorkWrite, where they may rise.
 	To map[int]int64 `json:"to,omitempty"`
