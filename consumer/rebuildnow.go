@@ -51,8 +51,12 @@ func (r *Rebuild) hurry(ctx context.Context, status sink.SwapStatus) (sink.SwapS
 // same meanwhile: of each batch one is decided.
 func (r *Rebuild) takeMissing(ctx context.Context, report *RebuildReport) error {
 	missing, err := r.Table.Missing(ctx)
-	if err != nil || len(missing) == 0 {
+	if err != nil {
+		r.turned() // it is live, whatever can be said of it
 		return err
+	}
+	if len(missing) == 0 {
+		return nil
 	}
 	report.Missed = missing
 	live, err := r.Table.Current(ctx)
@@ -60,9 +64,7 @@ func (r *Rebuild) takeMissing(ctx context.Context, report *RebuildReport) error 
 		return err
 	}
 	r.step("generation %d is live now: until it has caught up readers do not see %s", live.Generation(), MissingText(r.Topic.Name, missing))
-	if r.Turned != nil {
-		r.Turned()
-	}
+	r.turned()
 	if err := fault.At(ctx, fault.SwapTold); err != nil {
 		return err
 	}
@@ -79,6 +81,12 @@ func (r *Rebuild) takeMissing(ctx context.Context, report *RebuildReport) error 
 	}
 	r.step("generation %d has caught up: readers see all rows again", target.Generation())
 	return fault.At(ctx, fault.CaughtUp)
+}
+
+func (r *Rebuild) turned() {
+	if r.Turned != nil {
+		r.Turned()
+	}
 }
 
 // stillMissing says what to do when a live generation cannot be brought up to date.

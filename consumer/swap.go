@@ -65,7 +65,11 @@ func (w *worker) elsewhere(ctx context.Context, state sink.State, present sink.L
 			return false, fmt.Errorf("swap %d of table %s waits for %s/%d@%d, and the topic begins at offset %d: lakefeed rebuild %[2]s --rollback takes what is between from the raw zone, if it is there, and --cancel gives the swap up",
 				w.swaps.Pending.Number, w.table.Name(), w.c.Topic.Name, w.partition, next, present.Start)
 		}
-		w.c.Log.Warn("waiting for rows that the topic no longer has: a swap of generations is under way", "table", w.table.Name(), "generation", w.table.Generation(), "partition", w.partition, "offset", next, "start", present.Start)
+		if w.waits != w.swaps.Pending.Number {
+			w.waits = w.swaps.Pending.Number
+			w.c.Log.Warn("waiting for rows that the topic no longer has: a swap of generations is under way; lakefeed rebuild --rollback takes them from the raw zone, if they are there, and --cancel gives the swap up",
+				"table", w.table.Name(), "swap", w.waits, "generation", w.table.Generation(), "topic", w.c.Topic.Name, "partition", w.partition, "offset", next, "start", present.Start)
+		}
 		select {
 		case <-ctx.Done():
 			return false, ctx.Err()

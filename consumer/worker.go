@@ -31,6 +31,7 @@ type worker struct {
 	table    *sink.Table     // as the generation that is written
 	swaps    sink.SwapStatus // as of when it was found
 	looked   time.Time       // for others, the last time
+	waits    int64           // the swap for whose end it waits, which it has said
 	chain    *sink.Chain
 	writer   *sink.Writer
 	draft    *sink.Draft
