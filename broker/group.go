@@ -35,9 +35,21 @@ type Generation struct {
 // groupPatience is how long joining a group may fail before that is an error.
 const groupPatience = 2 * time.Minute
 
+// JoinError says that a group could not be joined: at once where brokers refuse it
+// for good, and after two minutes where trying again may help. What it wraps says
+// whether they denied it (ErrDenied) or were out of reach (ErrUnreachable).
+type JoinError struct {
+	Group string
+	Err   error
+}
+
+func (e *JoinError) Error() string { return fmt.Sprintf("join group %s: %v", e.Group, e.Err) }
+
+func (e *JoinError) Unwrap() error { return e.Err }
+
 // Group joins a consumer group and calls run for each generation in turn. It
-// returns what run does in a generation that goes on, or ctx's error. run must
-// return soon after its context ends, which is when the topic partitions are
+// returns what run does in a generation that goes on, a *JoinError, or ctx's error.
+// run must return soon after its context ends, which is when the topic partitions are
 // shared out anew: the group waits for it.
 func (c *Client) Group(ctx context.Context, g GroupConfig, run func(context.Context, Generation) error) error {
 	config := c.groupConfig(g)
@@ -45,7 +57,7 @@ func (c *Client) Group(ctx context.Context, g GroupConfig, run func(context.Cont
 	config.Dialer.DialFunc = connections.dial
 	group, err := kafka.NewConsumerGroup(config)
 	if err != nil {
-		return fmt.Errorf("join group %s: %w", g.ID, err)
+		return &JoinError{g.ID, err}
 	}
 	// kafka-go waits for the answers of brokers before it closes: to a member that
 	// joins until all others have rejoined. Nobody waits for that answer any more.
@@ -154,17 +166,28 @@ func (c *Client) groupConfig(g GroupConfig) kafka.ConsumerGroupConfig {
 func (c *Client) joinError(g GroupConfig, err error, since time.Duration) error {
 	var code kafka.Error
 	if errors.As(err, &code) && errors.Is(answer(int16(code)), ErrDenied) {
-		return fmt.Errorf("join group %s: %w", g.ID, answer(int16(code)))
+		return &JoinError{g.ID, answer(int16(code))}
 	}
 	switch {
-	case errors.Is(err, kafka.ErrGroupClosed), untrusted(err):
-		return fmt.Errorf("join group %s: %w", g.ID, err)
+	case errors.Is(err, kafka.ErrGroupClosed), untrusted(err), unfit(err):
+		return &JoinError{g.ID, err}
 	case since > groupPatience && unreachable(err):
-		return fmt.Errorf("join group %s: %w at %s: %w", g.ID, ErrUnreachable, strings.Join(c.brokers, ", "), err)
+		return &JoinError{g.ID, fmt.Errorf("%w at %s: %w", ErrUnreachable, strings.Join(c.brokers, ", "), err)}
 	case since > groupPatience:
-		return fmt.Errorf("join group %s: %w", g.ID, err)
+		return &JoinError{g.ID, err}
 	}
 	return nil
+}
+
+// unfit says whether brokers will not have a member of this kind, however often it
+// asks: the settings of one side would have to be others.
+func unfit(err error) bool {
+	for _, final := range []kafka.Error{kafka.InvalidSessionTimeout, kafka.InvalidGroupId, kafka.InconsistentGroupProtocol, kafka.UnsupportedVersion, kafka.InvalidRequest} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	return false
 }
 
 // generation runs one generation to its end. over says that the group is to be

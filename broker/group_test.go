@@ -301,18 +301,25 @@ func TestGroupLeavesSilentBrokers(t *testing.T) {
 	m.leave(t)
 }
 
-func TestGroupDenied(t *testing.T) {
+// What brokers will not change their minds about is not asked for again and again.
+func TestGroupRefused(t *testing.T) {
 	t.Parallel()
-	c, client := startGroup(t)
-	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup, kmsg.FindCoordinator}, Group: "g", Err: kerr.GroupAuthorizationFailed, Count: -1})
-	m := join(client, nil)
-	select {
-	case err := <-m.done:
-		if !errors.Is(err, broker.ErrDenied) || !strings.Contains(err.Error(), "join group g: ") {
-			t.Error(err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("the member goes on trying")
+	for _, final := range []*kerr.Error{kerr.GroupAuthorizationFailed, kerr.InvalidSessionTimeout, kerr.InconsistentGroupProtocol, kerr.InvalidGroupID} {
+		t.Run(final.Message, func(t *testing.T) {
+			t.Parallel()
+			c, client := startGroup(t)
+			c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup, kmsg.FindCoordinator}, Group: "g", Err: final, Count: -1})
+			m := join(client, nil)
+			select {
+			case err := <-m.done:
+				var refused *broker.JoinError
+				if !errors.As(err, &refused) || refused.Group != "g" || errors.Is(err, broker.ErrDenied) != (final == kerr.GroupAuthorizationFailed) || !strings.Contains(err.Error(), "join group g: ") {
+					t.Error(err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("the member goes on trying")
+			}
+		})
 	}
 }
 

@@ -52,7 +52,7 @@ type Rebuild struct {
 	past []*rawLog // of those that it followed before, and that are in the raw zone
 	keep bool      // the raw zone is in use
 
-	denied bool // the consumer group by which work is shared
+	groupless string // why it cannot be in the consumer group by which work is shared
 }
 
 // RebuildReport is what a rebuild did.

@@ -34,10 +34,7 @@ func (r *Rebuild) alone() string {
 	if log, ok := r.log.(*rawLog); ok && log.client == nil || len(r.past) > 0 {
 		return "it reads a topic that is gone from the raw zone, in order and by one process"
 	}
-	if r.denied {
-		return "Kafka denies it the consumer group by which the work is shared out"
-	}
-	return ""
+	return r.groupless
 }
 
 func (r *Rebuild) say(ctx context.Context, w sink.Work) {
@@ -56,16 +53,26 @@ func (c *Consumer) share(step sink.WorkStep, leader string, to map[int]int64) {
 	c.Drain(to)
 }
 
-// unshared goes on alone where Kafka does not allow the group, which err says.
-func (r *Rebuild) unshared(ctx context.Context, generation int, err error) {
-	r.denied = true
+// unshared goes on alone where this process could not join the group, which err says.
+// It is not an error of what it did as a member.
+func (r *Rebuild) unshared(ctx context.Context, generation int, err error) bool {
+	var refused *broker.JoinError
+	switch {
+	case !errors.As(err, &refused):
+		return false
+	case errors.Is(err, broker.ErrDenied):
+		r.groupless = "Kafka denies it the consumer group by which the work is shared out"
+	default:
+		r.groupless = fmt.Sprintf("it cannot join the consumer group by which the work is shared out (%v)", refused.Err)
+	}
 	r.say(ctx, sink.Work{Step: sink.WorkPrepare, Generation: generation, Alone: r.alone()})
-	r.step("no other process can share the work: %v", err)
+	r.step("no other process can share the work, this one does it alone: %v", err)
+	return true
 }
 
 // fillShared brings a generation to the end of the topic, with all who join. Topic
-// partitions that are added meanwhile are left for later. shared is false where Kafka
-// does not allow the group.
+// partitions that are added meanwhile are left for later. shared is false where this process
+// could not join the group.
 func (r *Rebuild) fillShared(ctx context.Context, target *sink.Table) (shared bool, err error) {
 	ends, err := r.ends(ctx)
 	if err != nil {
@@ -101,8 +108,7 @@ func (r *Rebuild) fillShared(ctx context.Context, target *sink.Table) (shared bo
 	r.step("writing generation %d", target.Generation())
 	begin()
 	err = c.Run(ctx)
-	if errors.Is(err, broker.ErrDenied) {
-		r.unshared(ctx, target.Generation(), err)
+	if r.unshared(ctx, target.Generation(), err) {
 		return false, nil
 	}
 	return true, err
@@ -117,8 +123,7 @@ func (r *Rebuild) read(ctx context.Context, c *Consumer, ends map[int]int64) (In
 	c.share(sink.WorkRead, r.Hold.ID(), ends)
 	r.say(ctx, sink.Work{Step: sink.WorkRead, Generation: c.Table.Generation(), To: ends})
 	_, err := c.readShare(ctx, ends)
-	if errors.Is(err, broker.ErrDenied) {
-		r.unshared(ctx, c.Table.Generation(), err)
+	if r.unshared(ctx, c.Table.Generation(), err) {
 		return c.Infer(ctx, ends)
 	}
 	if err != nil {

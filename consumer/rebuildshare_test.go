@@ -2,9 +2,11 @@ package consumer_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -113,30 +115,76 @@ func TestSharedReadingGivesTheSameColumns(t *testing.T) {
 	}
 }
 
-// Where Kafka does not allow the group a rebuild is as it is by one process.
-func TestRebuildWithoutTheGroup(t *testing.T) {
+// newKfakeBench is a bench on a cluster whose answers can be others.
+func newKfakeBench(t *testing.T, partitions int) (*bench, *kfake.Cluster) {
+	t.Helper()
 	b := &bench{t: t, store: mem.New()}
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cluster.Close()
+	t.Cleanup(cluster.Close)
 	if b.client, err = broker.New(broker.Settings{Brokers: cluster.ListenAddrs(), ClientID: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	defer b.client.Close()
-	b.makeTopic(2)
-	want := b.mixed()
+	t.Cleanup(b.client.Close)
+	b.makeTopic(partitions)
+	return b, cluster
+}
+
+// Where Kafka does not have this process in the group, for whatever reason, a rebuild is as
+// it is by one process.
+func TestRebuildWithoutTheGroup(t *testing.T) {
+	for _, c := range []struct {
+		answer *kerr.Error
+		says   string
+	}{
+		{kerr.GroupAuthorizationFailed, "permission denied"},
+		{kerr.InvalidSessionTimeout, "Invalid Session Timeout"},
+	} {
+		t.Run(c.answer.Message, func(t *testing.T) {
+			b, cluster := newKfakeBench(t, 2)
+			want := b.mixed()
+			b.mustDrain()
+			cluster.ControlKey(int16(kmsg.JoinGroup), func(req kmsg.Request) (kmsg.Response, error, bool) {
+				cluster.KeepControl()
+				resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
+				resp.ErrorCode = c.answer.Code
+				return resp, nil, true
+			})
+			steps := b.rebuild(b.client, true)
+			if strings.Count(steps, "no other process can share the work") != 1 || !strings.Contains(steps, c.says) {
+				t.Errorf("it says:\n%s", steps)
+			}
+			b.want("feed.g2", want...)
+		})
+	}
+}
+
+// What goes wrong with the work of a member of the group is no reason to do it alone.
+func TestRebuildFailsInTheGroup(t *testing.T) {
+	b, cluster := newKfakeBench(t, 1)
+	b.mixed()
 	b.mustDrain()
-	cluster.ControlKey(int16(kmsg.JoinGroup), func(req kmsg.Request) (kmsg.Response, error, bool) {
+	var joined atomic.Bool
+	cluster.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
-		resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
-		resp.ErrorCode = kerr.GroupAuthorizationFailed.Code
+		joined.Store(true)
+		return nil, nil, false
+	})
+	cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if !joined.Load() {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.FetchResponse)
+		resp.ErrorCode = kerr.TopicAuthorizationFailed.Code
 		return resp, nil, true
 	})
-	steps := b.rebuild(b.client, true)
-	if !strings.Contains(steps, "no other process can share the work") {
-		t.Errorf("it says:\n%s", steps)
+	table, hold, _ := b.leads()
+	r, steps := b.rebuildOf(table), ""
+	r.Hold, r.Step = hold, func(step string) { steps += step + "\n" }
+	if _, err := r.Run(t.Context()); !errors.Is(err, broker.ErrDenied) || strings.Contains(steps, "alone") {
+		t.Errorf("it ends with %v, and says:\n%s", err, steps)
 	}
-	b.want("feed.g2", want...)
 }
