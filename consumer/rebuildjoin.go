@@ -77,7 +77,14 @@ func (r *Rebuild) join(ctx context.Context, leader *sink.Leader, report *JoinRep
 		case work.Log != "" && work.Log != r.Topic.LogID:
 			return fmt.Errorf("join the rebuild of table %s: %w: topic %s has the id %s here, and %s there: give the --brokers that the process has which leads the rebuild", r.Table.Name(), ErrOtherTopic, r.Topic.Name, r.Topic.LogID, work.Log)
 		case work.Step == sink.WorkWrite:
-			return r.joinWriting(ctx, leader, report)
+			err := r.joinWriting(ctx, leader, report)
+			if !errors.Is(err, errStepOver) {
+				return err
+			}
+			if work = leader.Work(); work.Step == sink.WorkFinish {
+				return nil
+			}
+			continue // it writes alone now, or does what is not known here
 		case work.Step == sink.WorkRead && !read:
 			if err := r.joinReading(ctx, leader, report); err != nil {
 				return err
@@ -165,7 +172,7 @@ func (r *Rebuild) joinReading(ctx context.Context, leader *sink.Leader, report *
 	return r.left(err, work)
 }
 
-// joinWriting writes a share of a generation.
+// joinWriting writes a share of a generation. errStepOver when the leader has gone on.
 func (r *Rebuild) joinWriting(ctx context.Context, leader *sink.Leader, report *JoinReport) error {
 	work := leader.Work()
 	target, err := r.Table.AsBuilt(ctx, work.Generation)
@@ -203,14 +210,11 @@ func (r *Rebuild) joinWriting(ctx context.Context, leader *sink.Leader, report *
 		default:
 		}
 	})
-	report.Commits, report.Rows = commits.Load(), rows.Load()
+	report.Commits, report.Rows = report.Commits+commits.Load(), report.Rows+rows.Load()
 	if errors.Is(err, sink.ErrLeft) { // it may have come to its end between two looks
 		if at, e := written(ctx, target, leader.Work().To); e != nil || at {
 			return e
 		}
-	}
-	if errors.Is(err, errStepOver) {
-		return nil
 	}
 	return r.left(err, leader.Work())
 }

@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"lakefeed/consumer"
@@ -78,5 +79,27 @@ func TestJoinFromOtherBrokers(t *testing.T) {
 	}
 	for o := range b.store.List(t.Context(), "_lakefeed/feed/g2/commits/", "") {
 		t.Errorf("it has written %s", o.Key)
+	}
+}
+
+// A leader that writes alone from some moment on has not done with writing.
+func TestJoinOfALeaderThatGoesOnAlone(t *testing.T) {
+	b := newBench(t, 2)
+	b.mixed()
+	b.mustDrain()
+	table, hold, leader := b.leads()
+	target, _, err := table.Build(t.Context(), b.rebuildOf(table).Build)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold.Say(t.Context(), sink.Work{Step: sink.WorkWrite, Generation: target.Generation(), Log: b.topic.LogID, To: map[int]int64{0: 6, 1: 6}})
+	joined := b.rebuildOf(table)
+	joined.Step = func(step string) {
+		if strings.HasPrefix(step, "writing a share") {
+			hold.Say(t.Context(), sink.Work{Step: sink.WorkPrepare, Generation: target.Generation(), Log: b.topic.LogID, Alone: "it has lost the group"})
+		}
+	}
+	if report, err := joined.Join(t.Context(), leader); !errors.Is(err, consumer.ErrAlone) || !strings.Contains(err.Error(), "it has lost the group") {
+		t.Errorf("it ended with %v, %+v", err, report)
 	}
 }
