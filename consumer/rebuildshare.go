@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -129,22 +130,31 @@ func (r *Rebuild) read(ctx context.Context, c *Consumer, ends map[int]int64) (In
 	if err != nil {
 		return Inferred{}, err
 	}
+	parts := make([][]sink.ColumnsRead, c.Topic.Partitions)
+	group, reading := errgroup.WithContext(ctx)
+	group.SetLimit(partitionsAtOnce)
+	for p := range parts {
+		group.Go(func() (err error) {
+			parts[p], err = c.Table.ColumnsRead(reading, c.Topic.LogID, p)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return Inferred{}, err
+	}
 	var all inference
-	for p := range c.Topic.Partitions {
-		kept, err := c.Table.ColumnsRead(ctx, c.Topic.LogID, p)
-		if err != nil {
-			return Inferred{}, err
+	for _, k := range slices.Concat(parts...) {
+		seen := make([]schema.Seen, len(k.Columns))
+		for i, s := range k.Columns {
+			seen[i] = schema.Seen{Name: s.Name, Spellings: s.Spellings, Evidence: s.Evidence}
 		}
-		for _, k := range kept {
-			seen := make([]schema.Seen, len(k.Columns))
-			for i, s := range k.Columns {
-				seen[i] = schema.Seen{Name: s.Name, Spellings: s.Spellings, Evidence: s.Evidence}
-			}
-			all.take(Inferred{Seen: seen, Rows: k.Rows, Quarantined: k.Quarantined})
-		}
+		all.take(Inferred{Seen: seen, Rows: k.Rows, Quarantined: k.Quarantined})
 	}
 	return all.inferred(), nil
 }
+
+// partitionsAtOnce is of how many topic partitions is read at a time what was seen of them.
+const partitionsAtOnce = 4
 
 // readShare reads a share of the topic for its columns, and returns when all of it was
 // read, by whichever process. rows is how many this one has read.
@@ -155,14 +165,15 @@ func (c *Consumer) readShare(ctx context.Context, to map[int]int64) (rows int64,
 	var count atomic.Int64
 	err = c.Client.Group(ctx, broker.GroupConfig{ID: c.Group, Topic: c.Topic.Name, SessionTimeout: c.session}, func(generation context.Context, g broker.Generation) error {
 		group, reading := errgroup.WithContext(generation)
-		for _, p := range c.own(g.Partitions) {
+		own := c.own(g.Partitions)
+		for _, p := range own {
 			group.Go(func() error { return c.readColumns(reading, p, to[p], &count) })
 		}
 		if err := group.Wait(); err != nil {
 			return err
 		}
 		for p := range to {
-			for {
+			for !slices.Contains(own, p) {
 				from, err := c.columnsThrough(generation, p)
 				if err != nil {
 					return err
@@ -184,24 +195,35 @@ func (c *Consumer) readShare(ctx context.Context, to map[int]int64) (rows int64,
 
 // columnsThrough is up to which offset a topic partition was read.
 func (c *Consumer) columnsThrough(ctx context.Context, partition int) (int64, error) {
-	start, _, err := c.Source.Offsets(ctx, c.Topic.Name, partition)
-	if err != nil {
-		return 0, err
-	}
-	return c.Table.ColumnsThrough(ctx, c.Topic.LogID, partition, start)
+	kept, start, err := c.columnsKept(ctx, partition)
+	return kept.Through(start), err
 }
 
-// readColumns reads what of a topic partition was not read yet. What was seen is kept as
-// often as rows would be committed.
+// columnsKept is what was read of a topic partition, and where that begins.
+func (c *Consumer) columnsKept(ctx context.Context, partition int) (kept sink.ColumnsKept, start int64, err error) {
+	if start, _, err = c.Source.Offsets(ctx, c.Topic.Name, partition); err != nil {
+		return kept, 0, err
+	}
+	kept, err = c.Table.ColumnsKept(ctx, c.Topic.LogID, partition)
+	return kept, start, err
+}
+
+// readColumns reads what of a topic partition was not read yet. What was seen is kept each
+// time that so much text was read as makes a batch; small batches do not make it more
+// often, since each time costs an object. What others keep meanwhile is not looked for:
+// they have other topic partitions.
 func (c *Consumer) readColumns(ctx context.Context, partition int, upTo int64, rows *atomic.Int64) error {
+	before, from, err := c.columnsKept(ctx, partition)
+	if err != nil {
+		return err
+	}
 	for w := c.worker(partition, ctx, nil); ; {
-		from, err := c.columnsThrough(ctx, partition)
-		if err != nil || from >= upTo {
-			return err
+		if from = before.Through(from); from >= upTo {
+			return nil
 		}
 		var part inference
 		kept := sink.ColumnsRead{Log: c.Topic.LogID, Partition: partition, From: from}
-		if kept.To, err = w.infer(ctx, from, upTo, c.FlushBytes, &part); err != nil {
+		if kept.To, err = w.infer(ctx, from, upTo, max(c.FlushBytes, DefaultFlushBytes), &part); err != nil {
 			return err
 		}
 		if w.log != "" && w.log != kept.Log {
@@ -214,12 +236,13 @@ func (c *Consumer) readColumns(ctx context.Context, partition int, upTo int64, r
 			}
 			kept.Columns = append(kept.Columns, sink.ColumnSeen{Name: s.Name, Spellings: s.Spellings, Evidence: s.Evidence})
 		}
+		if err := fault.At(ctx, fault.ColumnsKeep); err != nil {
+			return err
+		}
 		if err := c.Table.KeepColumns(ctx, kept); err != nil {
 			return err
 		}
 		rows.Add(part.rows)
-		if err := fault.At(ctx, fault.ColumnsKept); err != nil {
-			return err
-		}
+		from = kept.To
 	}
 }

@@ -1,9 +1,13 @@
 package consumer_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -90,8 +94,20 @@ func (b *bench) columnsOf(generation int) string {
 	return string(text)
 }
 
+// keptColumns are the objects of a generation that say what was seen of columns.
+func (b *bench) keptColumns(generation int) (keys []string) {
+	b.t.Helper()
+	for o, err := range b.store.List(b.t.Context(), fmt.Sprintf("_lakefeed/feed/g%d/columns/", generation), "") {
+		if err != nil || !strings.HasSuffix(o.Key, ".json") {
+			b.t.Fatal(o, err)
+		}
+		keys = append(keys, o.Key)
+	}
+	return keys
+}
+
 // A topic that is read in shares, of which what was seen is kept in between, gives the
-// columns that it gives when it is read at once.
+// columns that it gives when it is read at once. Small batches do not make many pieces.
 func TestSharedReadingGivesTheSameColumns(t *testing.T) {
 	b := newBench(t, 4)
 	want := b.mixed()
@@ -103,15 +119,86 @@ func TestSharedReadingGivesTheSameColumns(t *testing.T) {
 	if diff := cmp.Diff(b.columnsOf(2), b.columnsOf(3)); diff != "" {
 		t.Errorf("the columns differ, -at once +shared:\n%s", diff)
 	}
-	kept := 0
-	for o, err := range b.store.List(t.Context(), "_lakefeed/feed/g3/columns/", "") {
-		if err != nil || !strings.HasSuffix(o.Key, ".json") {
-			t.Fatal(o, err)
-		}
-		kept++
+	if kept := b.keptColumns(3); len(kept) != 4 {
+		t.Errorf("what was seen of 4 topic partitions is kept in %d objects: %v", len(kept), kept)
 	}
-	if kept < 8 {
-		t.Errorf("what was seen is kept in %d objects", kept)
+}
+
+// listed is a lake that counts how often what was seen of columns was listed.
+type listed struct {
+	*mem.Store
+	columns atomic.Int64
+}
+
+func (l *listed) List(ctx context.Context, prefix, after string) iter.Seq2[sink.Object, error] {
+	if strings.Contains(prefix, "/columns/") {
+		l.columns.Add(1)
+	}
+	return l.Store.List(ctx, prefix, after)
+}
+
+// A rebuild that goes on with what others have read takes their pieces, and reads the
+// rest.
+func TestSharedReadingGoesOn(t *testing.T) {
+	b := newBench(t, 2)
+	want := b.mixed()
+	b.send(stream("more", "late,v,n"), 0, "a,1,9000") // after what is kept
+	want = append(want, "n=9000 v=1 late=a")
+	slices.Sort(want)
+	b.mustDrain()
+	b.rebuild(b.client, false)
+
+	lake := &listed{Store: b.store}
+	table, err := sink.ReadTable(t.Context(), lake, "feed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := b.rebuildOf(table)
+	target, _, err := table.Build(t.Context(), r.Build)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p := range b.topic.Partitions {
+		for _, piece := range []struct{ from, to int64 }{{0, 1}, {1, 2}, {2, 4}} {
+			// What a range shows that ends there: ranges may overlap.
+			c := &consumer.Consumer{Client: b.client, Topic: b.topic, Table: target}
+			seen, err := c.Infer(t.Context(), map[int]int64{p: piece.to})
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept := sink.ColumnsRead{Log: b.topic.LogID, Partition: p, From: piece.from, To: piece.to}
+			for _, s := range seen.Seen {
+				kept.Columns = append(kept.Columns, sink.ColumnSeen{Name: s.Name, Spellings: s.Spellings, Evidence: s.Evidence})
+			}
+			if err := target.KeepColumns(t.Context(), kept); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ctx, hold, err := table.Hold(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Release(context.WithoutCancel(ctx))
+	r.Hold = hold
+	if _, err := r.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.want("feed.g3", want...)
+	cells := regexp.MustCompile(`"cells": \d+`) // those of ranges that overlap count twice
+	if diff := cmp.Diff(cells.ReplaceAllString(b.columnsOf(2), ""), cells.ReplaceAllString(b.columnsOf(3), "")); diff != "" {
+		t.Errorf("the columns differ, -at once +in pieces:\n%s", diff)
+	}
+	var ends []string
+	for _, key := range b.keptColumns(3) {
+		from, to, _ := strings.Cut(strings.TrimSuffix(path.Base(key), ".json"), "-")
+		ends = append(ends, strings.TrimLeft(from, "0")+"-"+strings.TrimLeft(to, "0"))
+	}
+	if diff := cmp.Diff([]string{"-1", "1-2", "2-4", "4-7", "-1", "1-2", "2-4", "4-6"}, ends); diff != "" {
+		t.Errorf("the pieces, -want +got:\n%s", diff)
+	}
+	if n := lake.columns.Load(); n != 4 { // by the worker and by the leader, of 2 topic partitions
+		t.Errorf("they were listed %d times", n)
 	}
 }
 

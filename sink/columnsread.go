@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"lakefeed/schema"
 )
@@ -52,47 +55,59 @@ func (t *Table) KeepColumns(ctx context.Context, c ColumnsRead) error {
 	return nil
 }
 
-// columnsRanges lists what was kept of a topic partition, by its first offset.
-func (t *Table) columnsRanges(ctx context.Context, log string, partition int) (out []ColumnsRead, err error) {
+// ColumnsKept are the offsets of a topic partition of which it was kept what they have shown
+// of their columns.
+type ColumnsKept struct {
+	ranges []ColumnsRead // by their first offset, without what was seen
+}
+
+// ColumnsKept lists what was kept of a topic partition.
+func (t *Table) ColumnsKept(ctx context.Context, log string, partition int) (kept ColumnsKept, err error) {
 	folder := t.columnsFolder(log, partition)
 	for o, err := range t.store.List(ctx, folder, "") {
 		if err != nil {
-			return nil, fmt.Errorf("list what was read of topic partition %s/%d for table %s: %w", t.topic, partition, t.name, err)
+			return kept, fmt.Errorf("list what was read of topic partition %s/%d for table %s: %w", t.topic, partition, t.name, err)
 		}
 		from, to, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(o.Key, folder), ".json"), "-")
 		first, notFirst := strconv.ParseInt(from, 10, 64)
 		next, notNext := strconv.ParseInt(to, 10, 64)
 		if notFirst == nil && notNext == nil {
-			out = append(out, ColumnsRead{Log: log, Partition: partition, From: first, To: next})
+			kept.ranges = append(kept.ranges, ColumnsRead{Log: log, Partition: partition, From: first, To: next})
 		}
 	}
-	slices.SortFunc(out, func(a, b ColumnsRead) int { return int(max(-1, min(1, a.From-b.From))) })
-	return out, nil
+	slices.SortFunc(kept.ranges, func(a, b ColumnsRead) int { return cmp.Compare(a.From, b.From) })
+	return kept, nil
 }
 
-// ColumnsThrough is up to which offset a topic partition was read from an offset on, and
-// what that has shown was kept.
-func (t *Table) ColumnsThrough(ctx context.Context, log string, partition int, from int64) (int64, error) {
-	ranges, err := t.columnsRanges(ctx, log, partition)
-	for _, c := range ranges {
+// Through is up to which offset all was kept from an offset on; that one if nothing was.
+func (k ColumnsKept) Through(from int64) int64 {
+	for _, c := range k.ranges {
 		if c.From <= from {
 			from = max(from, c.To)
 		}
 	}
-	return from, err
+	return from
 }
+
+// columnsAtOnce is how many of the objects of a topic partition are read at a time.
+const columnsAtOnce = 8
 
 // ColumnsRead gives what was kept of a topic partition, by its first offset.
 func (t *Table) ColumnsRead(ctx context.Context, log string, partition int) ([]ColumnsRead, error) {
-	ranges, err := t.columnsRanges(ctx, log, partition)
+	kept, err := t.ColumnsKept(ctx, log, partition)
 	if err != nil {
 		return nil, err
 	}
-	for i := range ranges {
-		key := t.columnsFolder(log, partition) + number(ranges[i].From) + "-" + number(ranges[i].To) + ".json"
-		if err := t.read(ctx, key, &ranges[i]); err != nil {
-			return nil, fmt.Errorf("read what was read of topic partition %s/%d for table %s: %w", t.topic, partition, t.name, err)
-		}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(columnsAtOnce)
+	for i := range kept.ranges {
+		group.Go(func() error {
+			c := &kept.ranges[i]
+			if err := t.read(ctx, t.columnsFolder(log, partition)+number(c.From)+"-"+number(c.To)+".json", c); err != nil {
+				return fmt.Errorf("read what was read of topic partition %s/%d for table %s: %w", t.topic, partition, t.name, err)
+			}
+			return nil
+		})
 	}
-	return ranges, nil
+	return kept.ranges, group.Wait()
 }

@@ -59,7 +59,7 @@ const (
 	CatalogWrite      = "catalog-write" // the projection
 	BuildClaim        = "build-claim"   // of a new generation's number
 	BuildClaimed      = "build-claimed" //
-	ColumnsKept       = "columns-kept"  // of some offsets, by one of several processes
+	ColumnsKeep       = "columns-keep"  // of some offsets, by one of several processes
 	Inferred          = "inferred"      // the new generation has its columns
 	Rebuilt           = "rebuilt"       // and the rows that there were
 	SwapBegin         = "swap-begin"    // the intent
@@ -74,8 +74,9 @@ const (
 	CaughtUp          = "caught-up"     // with that
 )
 
-// Hook is called at a point; its error is that of the step there.
-type Hook func(point string) error
+// Hook is called at a point, with the context of the step there; its error is that of
+// the step.
+type Hook func(ctx context.Context, point string) error
 
 type key struct{}
 
@@ -85,7 +86,7 @@ func With(ctx context.Context, h Hook) context.Context { return context.WithValu
 // At is a point.
 func At(ctx context.Context, point string) error {
 	if h, _ := ctx.Value(key{}).(Hook); h != nil {
-		return h(point)
+		return h(ctx, point)
 	}
 	return nil
 }
@@ -93,22 +94,28 @@ func At(ctx context.Context, point string) error {
 // Err is what a point fails with.
 var Err = errors.New("fault injected")
 
-// meetPatience is how long a process waits for others at each passing of a point.
-const meetPatience = 5 * time.Second
+// meetPatience is how long a process waits for others at each passing of a point, in seconds.
+const meetPatience = "5"
 
 // meet leaves a mark of this process in a folder, and waits until so many processes
-// have left theirs, but not for ever: somebody may wait for this one.
-func meet(where string) (func() error, error) {
+// have left theirs, but not for ever: somebody may wait for this one. Nor does it when the
+// step is called off.
+func meet(where string) (func(context.Context) error, error) {
 	dir, number, ok := strings.Cut(where, ",")
-	want, err := strconv.Atoi(number)
-	if !ok || err != nil {
-		return nil, fmt.Errorf("meet=%s is not meet=FOLDER,PROCESSES", where)
+	number, seconds, timed := strings.Cut(number, ",")
+	if !timed {
+		seconds = meetPatience
 	}
-	return func() error {
+	want, err := strconv.Atoi(number)
+	patience, untimed := strconv.Atoi(seconds)
+	if !ok || err != nil || untimed != nil {
+		return nil, fmt.Errorf("meet=%s is not meet=FOLDER,PROCESSES or meet=FOLDER,PROCESSES,SECONDS", where)
+	}
+	return func(ctx context.Context) error {
 		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(os.Getpid())), nil, 0o666); err != nil {
 			return err
 		}
-		for end := time.Now().Add(meetPatience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(time.Duration(patience) * time.Second); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
 			marks, err := os.ReadDir(dir)
 			if err != nil || len(marks) >= want {
 				return err
@@ -121,7 +128,8 @@ func meet(where string) (func() error, error) {
 // Parse makes a hook of POINT:N:ACTION. The point's N-th passing, counted from 1,
 // fails with Err (action fail), or kills the process as kill -9 does (kill). With
 // meet=FOLDER,PROCESSES it waits there, and at each passing that follows, for a few
-// seconds, unless so many processes have come to where they wait.
+// seconds, or for as many as a third value says, unless so many processes have come to
+// where they wait.
 func Parse(spec string) (Hook, error) {
 	part := strings.SplitN(spec, ":", 3)
 	if len(part) != 3 {
@@ -131,7 +139,7 @@ func Parse(spec string) (Hook, error) {
 	if err != nil || n < 1 {
 		return nil, fmt.Errorf("fault %q: %q is no number above 0", spec, part[1])
 	}
-	var act func() error
+	var act func(context.Context) error
 	action, where, _ := strings.Cut(part[2], "=")
 	switch action {
 	case "meet":
@@ -139,9 +147,9 @@ func Parse(spec string) (Hook, error) {
 			return nil, fmt.Errorf("fault %q: %w", spec, err)
 		}
 	case "fail":
-		act = func() error { return fmt.Errorf("%w at %s", Err, part[0]) }
+		act = func(context.Context) error { return fmt.Errorf("%w at %s", Err, part[0]) }
 	case "kill":
-		act = func() error {
+		act = func(context.Context) error {
 			self, err := os.FindProcess(os.Getpid())
 			if err == nil {
 				err = self.Kill()
@@ -156,7 +164,7 @@ func Parse(spec string) (Hook, error) {
 	}
 	var mu sync.Mutex
 	passed := 0
-	return func(point string) error {
+	return func(ctx context.Context, point string) error {
 		if point != part[0] {
 			return nil
 		}
@@ -165,7 +173,7 @@ func Parse(spec string) (Hook, error) {
 		now := passed
 		mu.Unlock()
 		if now == n || action == "meet" && now > n {
-			return act()
+			return act(ctx)
 		}
 		return nil
 	}, nil
