@@ -20,7 +20,7 @@ type auditCommand struct {
 	Table      string    `arg:"" help:"The table."`
 	Deep       bool      `help:"Compare each cell of each file with the topic, or its raw zone where the topic no longer has it. Takes as long as ingesting did."`
 	NoTopic    bool      `name:"no-topic" help:"Look at the lake alone: read neither the topic nor its raw zone."`
-	WholeTopic bool      `help:"Fail as well when the topic and its raw zone together no longer have all rows, which building the table again needs."`
+	WholeTopic bool      `help:"Fail as well when the topic and its raw zone together no longer have all rows, which building the table again needs: those of an earlier topic, too, though they may have been sent again since."`
 	Limit      int       `help:"Name so many findings of each kind; all are counted." default:"100" placeholder:"N"`
 	Memory     bytesFlag `help:"Bound of the bodies of files in memory." default:"128MiB" placeholder:"SIZE"`
 	Topic      string    `help:"Topic of the table, to be sure of it. Default: the one that the table has." placeholder:"NAME"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"lakefeed/broker"
@@ -31,7 +32,8 @@ type Audit struct {
 	Position sink.Position
 	Deep     bool
 	// Whole says that the topic and its raw zone together must have every row, as the
-	// table can be built again only then: what neither has is damage.
+	// table can be built again only then: rows that there is nothing to compare with
+	// are damage, also where they may have been sent again since.
 	Whole bool
 	// Secret finds the key of a mask, for a deep audit.
 	Secret func(transform.Key) ([]byte, error)
@@ -65,7 +67,7 @@ func (a *Audit) Run(ctx context.Context) error {
 			continue
 		}
 		chain := &chainAudit{
-			Audit: a, partition: p, last: last, sources: map[*auditedLog]*chainSources{}, streams: map[schema.StreamID]*streamSum{},
+			Audit: a, partition: p, last: last, sources: map[*auditedLog]*chainSource{}, streams: map[schema.StreamID]*streamSum{},
 			passed: map[passed]*skippedRecords{}, faults: map[string]*skippedRecords{},
 		}
 		if err := chain.run(ctx); err != nil {
@@ -85,7 +87,7 @@ type chainAudit struct {
 	partition int
 	last      int64 // record
 	cuts      []cut
-	sources   map[*auditedLog]*chainSources
+	sources   map[*auditedLog]*chainSource
 	from      *chainSource // of the record that is compared
 
 	streams map[schema.StreamID]*streamSum
@@ -109,7 +111,7 @@ type cut struct {
 // passed is why records are not compared.
 type passed struct {
 	why  string
-	gone bool // nothing has their messages, so that the table cannot be built again
+	gone bool // nothing has their messages, and they were not sent again, so that the table cannot be built again
 	lost bool // and the raw zone should have them
 }
 
@@ -180,11 +182,9 @@ func (a *chainAudit) findCuts(ctx context.Context) error {
 // record compares the offsets of one record.
 func (a *chainAudit) record(ctx context.Context, p sink.Replayed) error {
 	r := p.Record
-	for _, c := range a.cuts {
-		if c.seq > r.Seq && c.log == r.Log && c.to < r.To {
-			a.pass(passed{why: "the log has lost their messages since, which is on record"}, r)
-			return nil
-		}
+	if a.wasCut(r, r.To) {
+		a.pass(passed{why: "the log has lost their messages since, which is on record"}, r)
+		return nil
 	}
 	from, why, err := a.source(ctx, r.Log, firstRead(r), r.To)
 	if err != nil {
@@ -202,7 +202,13 @@ func (a *chainAudit) record(ctx context.Context, p sink.Replayed) error {
 		return nil
 	}
 	a.from = from
+	from.begin(r.From, firstRead(r), r.To)
 	return a.reread(ctx, p)
+}
+
+// wasCut says whether the log has lost messages before an offset of a record since.
+func (a *chainAudit) wasCut(r *sink.Record, to int64) bool {
+	return slices.ContainsFunc(a.cuts, func(c cut) bool { return c.seq > r.Seq && c.log == r.Log && c.to < to })
 }
 
 // compared notes what offsets of a record were compared with.
@@ -239,7 +245,6 @@ func (a *chainAudit) reread(ctx context.Context, p sink.Replayed) error {
 			return err
 		}
 	}
-	a.from.kept = 0
 	err := w.reread(ctx, p.Draft, r, func(m *broker.Message) error { return a.message(ctx, r, m) })
 	if broken, err := a.unread(ctx, r, err); broken || err != nil {
 		return err
@@ -277,18 +282,22 @@ func (a *chainAudit) reread(ctx context.Context, p sink.Replayed) error {
 
 // count counts what was compared with what.
 func (a *chainAudit) count(r *sink.Record) {
-	rows, from, to := r.Counts.Rows+r.Counts.Quarantined, r.From, min(r.To, a.from.topic)
-	if a.from.with == sink.WithRawZone && from < to {
-		of := min(a.from.kept, rows)
-		if to == r.To {
-			of = rows
+	rows, at, copied := r.Counts.Rows+r.Counts.Quarantined, r.From, int64(0)
+	for _, c := range a.from.copied {
+		from, to := max(c[0], at), min(c[1], r.To)
+		if from >= to {
+			continue
 		}
-		a.rowsRaw, rows = a.rowsRaw+of, rows-of
+		a.compared(r, at, from, sink.WithTopic, "")
 		a.compared(r, from, to, sink.WithRawZone, "")
-		from = to
+		at, copied = to, copied+to-from
 	}
-	a.rows += rows
-	a.compared(r, from, r.To, sink.WithTopic, "")
+	a.compared(r, at, r.To, sink.WithTopic, "")
+	kept := min(a.from.kept, rows)
+	if copied == r.To-r.From {
+		kept = rows
+	}
+	a.rows, a.rowsRaw = a.rows+rows-kept, a.rowsRaw+kept
 }
 
 // tell reports the cells of a record's files that differ.
@@ -317,24 +326,24 @@ func (a *chainAudit) replay(ctx context.Context, p sink.Replayed) error {
 		return nil
 	}
 	var from *chainSource
+	first, to := int64(math.MaxInt64), int64(0)
 	for _, o := range r.Offsets {
 		present, _, err := a.source(ctx, r.Log, o[0], o[1])
 		if err != nil {
 			return err
 		}
-		if present == nil {
+		if from = present; from == nil || a.wasCut(r, o[1]) {
 			from = nil
 			break
 		}
-		if from == nil || present.with == sink.WithRawZone { // which reads the topic, too
-			from = present
-		}
+		first, to = min(first, o[0]), max(to, o[1])
 	}
-	if from == nil || slices.ContainsFunc(a.cuts, func(c cut) bool { return c.seq > r.Seq && c.to < r.To }) {
+	if from == nil {
 		a.pass(passed{why: "they were taken out of the quarantine, and neither the topic nor a raw zone has them all"}, r)
 		return nil
 	}
 	a.from = from
+	from.begin(first, first, to)
 	if err := a.from.w.prepare(ctx, r); err != nil {
 		if errors.Is(err, sink.ErrNotExist) {
 			return nil // which is reported
@@ -417,6 +426,10 @@ func (a *chainAudit) finish() {
 			if a.Whole || why.lost {
 				f.Level = sink.Damage
 			}
+		} else if a.Whole && s.rows > 0 {
+			f.Level, f.Kind = sink.Damage, sink.TopicRemoved
+			f.Message += "; unless they were sent again since, the table cannot be built again without them"
+			f.Do = "send their sources again, where that was not done; lakefeed rebuild tells whether the topic has them all then, and leaves the table as it is if not"
 		}
 		a.Report.Add(f)
 	}

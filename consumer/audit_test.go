@@ -23,10 +23,14 @@ func (b *bench) audit(deep bool) *sink.AuditReport {
 	return b.auditWith(deep, 0)
 }
 
-func (b *bench) auditWith(deep bool, limit int) *sink.AuditReport {
+func (b *bench) auditWith(deep bool, limit int, set ...func(*consumer.Audit)) *sink.AuditReport {
 	b.t.Helper()
 	before := b.objects()
-	table, err := sink.ReadTable(b.t.Context(), b.store, "feed")
+	var lake sink.Store = b.store
+	if b.lakeStore != nil {
+		lake = b.lakeStore
+	}
+	table, err := sink.ReadTable(b.t.Context(), lake, "feed")
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -38,7 +42,10 @@ func (b *bench) auditWith(deep bool, limit int) *sink.AuditReport {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	a := &consumer.Audit{Client: b.client, Table: table, Report: report, Position: position, Deep: deep}
+	a := &consumer.Audit{Client: b.client, Raw: b.zone, Table: table, Report: report, Position: position, Deep: deep}
+	for _, s := range set {
+		s(a)
+	}
 	if err := a.Run(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
@@ -343,14 +350,7 @@ func TestAuditComparesWithTheTopic(t *testing.T) {
 		b := filled(t)
 		b.deleteRecords(0, 5)
 		b.wantFound(b.audit(false), "warning topic-removed", "8 rows of records 0 to 1 were not compared", "neither the topic nor a raw zone has them: the topic partition begins at offset 5")
-		table, _ := sink.ReadTable(t.Context(), b.store, "feed")
-		r := sink.NewAuditReport(0)
-		position, _ := table.Position(t.Context())
-		a := &consumer.Audit{Client: b.client, Table: table, Report: r, Position: position, Whole: true}
-		if err := a.Run(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		b.wantFound(r, "damage topic-removed")
+		b.wantFound(b.auditWith(false, 0, whole), "damage topic-removed")
 	})
 	t.Run("it has lost messages", func(t *testing.T) {
 		b := newBench(t, 1)
@@ -503,6 +503,7 @@ func TestAuditOfWhatIsOnRecord(t *testing.T) {
 		if r.Rows != 5 || r.Complete != 2 || r.Compared != 2 {
 			t.Error(describe(r))
 		}
+		b.wantFound(b.auditWith(true, 0, whole), "damage topic-removed", "2 rows of records 0 to 0 were not compared", "1 rows of records 0 to 0 were not compared", "unless they were sent again since", "lakefeed rebuild tells")
 	})
 	t.Run("a rewind", func(t *testing.T) {
 		b := newBench(t, 1)
@@ -523,6 +524,7 @@ func TestAuditOfWhatIsOnRecord(t *testing.T) {
 		if r.Rows != 5 || r.Complete != 1 {
 			t.Error(describe(r))
 		}
+		b.wantFound(b.auditWith(true, 0, whole), "damage topic-removed", "2 rows of records 1 to 1 were not compared", "unless they were sent again since")
 	})
 	t.Run("a repair", func(t *testing.T) {
 		b := filled(t)

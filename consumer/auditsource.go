@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"lakefeed/broker"
 	"lakefeed/sink"
@@ -17,33 +18,72 @@ type auditedLog struct {
 	raw   *rawLog // nil where the raw zone has nothing of it
 }
 
-// chainSources are where the messages of a topic partition of a log are read from.
-type chainSources struct {
-	start, end int64 // of the topic partition at the brokers
-	topic      *chainSource
-	raw        *chainSource // and the topic, for what it has
-}
-
-// chainSource is where the messages of a record are read from.
+// chainSource is where the messages of a topic partition of a log are read from: the
+// brokers, and its raw zone for what these do not have, or have no longer by the time
+// that it is read.
 type chainSource struct {
+	Log            // the brokers; where the topic partition is not there, the raw zone
+	w      *worker // nil where there is neither
+	raw    *rawLog // nil for none
+	there  bool    // the topic partition, at the brokers
+	start  int64   // from which on they have it, as far as that is known
+	end    int64
+	copies bool // it has given rows of the raw zone
+
+	// Of the record that is read:
 	with   sink.ComparedWith
-	w      *worker
-	log    *watchedLog
-	topic  int64 // the offset from which on they are read from the topic
-	end    int64 // of the topic partition
-	kept   int64 // rows of the record that were read from the raw zone
-	copies bool  // it has given rows of the raw zone
+	to     int64        // offset behind it
+	copied []sink.Range // what is read from the raw zone, ascending
+	kept   int64        // rows of them
+	failed error        // of the last read
 }
 
-// watchedLog is a log that remembers that it could not be read.
-type watchedLog struct {
-	Log
-	failed error
+// begin begins to read a record that has offsets [from, to), of which first is read
+// first.
+func (s *chainSource) begin(from, first, to int64) {
+	s.with, s.to, s.copied, s.kept, s.failed = sink.WithTopic, to, s.copied[:0], 0, nil
+	if !s.there || first < min(to, s.start) {
+		s.with, s.copied = sink.WithRawZone, append(s.copied, sink.Range{from, s.start})
+	}
 }
 
-func (l *watchedLog) Fetch(ctx context.Context, topic string, partition int, offset int64, o broker.FetchOptions, f *broker.Fetch) error {
-	l.failed = l.Log.Fetch(ctx, topic, partition, offset, o, f)
-	return l.failed
+// isCopy says whether the message at an offset is one of the raw zone.
+func (s *chainSource) isCopy(offset int64) bool {
+	return slices.ContainsFunc(s.copied, func(r sink.Range) bool { return r[0] <= offset && offset < r[1] })
+}
+
+// Offsets begin where they are known to: of what was removed since, Fetch tells.
+func (s *chainSource) Offsets(ctx context.Context, topic string, partition int) (start, end int64, err error) {
+	log := s.Log
+	if s.raw != nil {
+		log = s.raw
+	}
+	start, end, err = log.Offsets(ctx, topic, partition)
+	return min(start, s.start), end, err
+}
+
+// Fetch remembers when it fails.
+func (s *chainSource) Fetch(ctx context.Context, topic string, partition int, offset int64, o broker.FetchOptions, f *broker.Fetch) error {
+	s.failed = s.fetch(ctx, topic, partition, offset, o, f)
+	return s.failed
+}
+
+// fetch reads a record from the brokers, and from the raw zone what they do not have of
+// it. Where they have the whole record, they are asked for all that is looked up for it.
+func (s *chainSource) fetch(ctx context.Context, topic string, partition int, offset int64, o broker.FetchOptions, f *broker.Fetch) error {
+	if s.with == sink.WithRawZone && offset < s.start {
+		return s.raw.Fetch(ctx, topic, partition, offset, o, f)
+	}
+	err := s.Log.Fetch(ctx, topic, partition, offset, o, f)
+	var outside *broker.OffsetOutOfRange
+	if s.raw == nil || !errors.As(err, &outside) || outside.Start <= max(offset, s.start) || !s.raw.keeps(partition, offset, min(s.to, outside.Start)) {
+		return err
+	}
+	// More was removed since: the record goes on from where it is read.
+	s.start, s.with = outside.Start, sink.WithRawZone
+	s.copied = append(s.copied, sink.Range{max(offset, s.w.position), s.start})
+	s.raw.removed(partition, s.start)
+	return s.raw.Fetch(ctx, topic, partition, offset, o, f)
 }
 
 func (l *auditedLog) close() {
@@ -75,35 +115,31 @@ func (a *Audit) log(ctx context.Context, id string) (*auditedLog, error) {
 	return l, nil
 }
 
-// sourcesOf are those of the chain's topic partition in a log.
-func (a *chainAudit) sourcesOf(ctx context.Context, l *auditedLog) (*chainSources, error) {
+// sourceOf is the one of the chain's topic partition in a log.
+func (a *chainAudit) sourceOf(ctx context.Context, l *auditedLog) (*chainSource, error) {
 	if s := a.sources[l]; s != nil {
 		return s, nil
 	}
-	s := &chainSources{start: math.MaxInt64, end: math.MaxInt64}
+	s := &chainSource{start: math.MaxInt64, end: math.MaxInt64}
 	if l.there && a.partition < a.topic.Partitions {
-		from, err := a.reader(ctx, sink.WithTopic, a.topic, a.Client)
+		if err := a.reader(ctx, s, a.topic, a.Client); err != nil {
+			return nil, err
+		}
+		view, err := s.w.view(ctx, sink.State{})
 		if err != nil {
 			return nil, err
 		}
-		view, err := from.w.view(ctx, sink.State{})
-		if err != nil {
-			return nil, err
-		}
-		if view.Log == a.topic.LogID { // else it was made again since
-			s.topic, s.start, s.end = from, view.Start, view.End
+		if s.there = view.Log == a.topic.LogID; s.there {
+			s.start, s.end = view.Start, view.End
+		} else { // it was made again since
+			s.w = nil
 		}
 	}
-	if l.raw != nil {
-		from, err := a.reader(ctx, sink.WithRawZone, l.raw.topic, l.raw)
-		if err != nil {
+	if s.raw = l.raw; s.raw != nil && s.there {
+		s.raw.removed(a.partition, s.start)
+	} else if s.raw != nil {
+		if err := a.reader(ctx, s, s.raw.topic, s.raw); err != nil {
 			return nil, err
-		}
-		s.raw = from
-	}
-	for _, from := range []*chainSource{s.topic, s.raw} {
-		if from != nil {
-			from.topic, from.end = s.start, s.end
 		}
 	}
 	a.sources[l] = s
@@ -111,14 +147,14 @@ func (a *chainAudit) sourcesOf(ctx context.Context, l *auditedLog) (*chainSource
 }
 
 // reader makes what reads the chain's topic partition from a log.
-func (a *chainAudit) reader(ctx context.Context, with sink.ComparedWith, topic broker.Topic, log Log) (*chainSource, error) {
-	from := &chainSource{with: with, log: &watchedLog{Log: log}}
-	c := &Consumer{Client: a.Client, Source: from.log, Topic: topic, Table: a.Table, Meta: a.Table.Shape().Meta, Secret: a.Secret}
+func (a *chainAudit) reader(ctx context.Context, s *chainSource, topic broker.Topic, log Log) error {
+	s.Log = log
+	c := &Consumer{Client: a.Client, Source: s, Topic: topic, Table: a.Table, Meta: a.Table.Shape().Meta, Secret: a.Secret}
 	if err := c.Validate(); err != nil {
-		return nil, err
+		return err
 	}
-	from.w = c.worker(a.partition, ctx, nil)
-	return from, nil
+	s.w = c.worker(a.partition, ctx, nil)
+	return nil
 }
 
 // neither is said of offsets that there is nothing to compare with.
@@ -131,25 +167,34 @@ func (a *chainAudit) source(ctx context.Context, log string, first, to int64) (*
 	if err != nil {
 		return nil, passed{}, err
 	}
-	s, err := a.sourcesOf(ctx, l)
+	s, err := a.sourceOf(ctx, l)
 	if err != nil {
 		return nil, passed{}, err
 	}
 	switch {
-	case s.topic != nil && (first >= s.start || first >= to):
-		return s.topic, passed{}, nil
-	case s.raw != nil && l.raw.keeps(a.partition, first, min(to, s.start)):
-		return s.raw, passed{}, nil
-	case s.raw != nil && l.raw.begins(a.partition) < first:
-		return nil, passed{why: neither + ": the raw zone has the order of offsets before, and not of these", gone: true, lost: true}, nil
-	case l.there && s.topic == nil:
-		return nil, passed{why: fmt.Sprintf("%s: topic %s has %d partitions", neither, a.topic.Name, a.topic.Partitions)}, nil
-	case l.there:
-		return nil, passed{why: fmt.Sprintf("%s: the topic partition begins at offset %d", neither, s.start), gone: true}, nil
-	case a.topic.LogID != "":
-		return nil, passed{why: fmt.Sprintf("%s: they are of log %s, and the topic is %s now", neither, log, a.topic.LogID)}, nil
+	case s.there && (first >= s.start || first >= to):
+		return s, passed{}, nil
+	case s.raw != nil && s.raw.keeps(a.partition, first, min(to, s.start)):
+		return s, passed{}, nil
 	}
-	return nil, passed{why: fmt.Sprintf("%s: the topic is gone (its id was %s)", neither, log), gone: true}, nil
+	return nil, a.nowhere(l, s, log, first), nil
+}
+
+// nowhere is why offsets of a log, from one on, are not to be had.
+func (a *chainAudit) nowhere(l *auditedLog, s *chainSource, log string, first int64) passed {
+	switch {
+	case s.raw != nil && s.raw.begins(a.partition) < first:
+		return passed{why: neither + ": the raw zone has the order of offsets before, and not of these", gone: true, lost: true}
+	case s.there:
+		return passed{why: fmt.Sprintf("%s: the topic partition begins at offset %d", neither, s.start), gone: true}
+	case l.there && a.partition < a.topic.Partitions:
+		return passed{why: neither + ": the topic was made again during the audit"}
+	case l.there:
+		return passed{why: fmt.Sprintf("%s: topic %s has %d partitions", neither, a.topic.Name, a.topic.Partitions)}
+	case a.topic.LogID != "":
+		return passed{why: fmt.Sprintf("%s: they are of log %s, and the topic is %s now", neither, log, a.topic.LogID)}
+	}
+	return passed{why: fmt.Sprintf("%s: the topic is gone (its id was %s)", neither, log), gone: true}
 }
 
 // unread tells why a record could not be taken again, and says that it was not: where
@@ -164,7 +209,8 @@ func (a *chainAudit) unread(ctx context.Context, r *sink.Record, err error) (boo
 	case ctx.Err() != nil || errors.Is(err, broker.ErrUnreachable) || errors.Is(err, broker.ErrDenied):
 		return false, err
 	case errors.As(err, &outside):
-		a.pass(passed{why: fmt.Sprintf("%s: the topic partition begins at offset %d", neither, outside.Start), gone: true}, r)
+		a.from.start = max(a.from.start, outside.Start)
+		a.pass(a.nowhere(a.logs[r.Log], a.from, r.Log, outside.Offset), r)
 	case errors.Is(err, raw.ErrForeign):
 		a.pass(passed{why: neither + ": messages that lakefeed did not write are not in a raw zone", gone: true}, r)
 	case errors.As(err, &damaged):
@@ -180,7 +226,7 @@ func (a *chainAudit) unread(ctx context.Context, r *sink.Record, err error) (boo
 			}
 		}
 		a.fault(r, f.Stream+"\x00"+missing.Reason, f)
-	case a.from.log.failed != nil && a.from.with == sink.WithRawZone:
+	case a.from.failed != nil && a.from.with == sink.WithRawZone:
 		return false, err
 	default:
 		a.differ(r, "its offsets cannot be taken from the %s again: %v", a.from.with, err)

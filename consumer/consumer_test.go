@@ -27,6 +27,7 @@ import (
 	"lakefeed/schema/wire"
 	"lakefeed/sink"
 	"lakefeed/sink/mem"
+	"lakefeed/sink/raw"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,6 +52,7 @@ type bench struct {
 	messages  *consumer.Messages
 	steps     transform.Spec
 	memory    int
+	zone      *raw.Zone // nil for none
 }
 
 func newBench(t *testing.T, partitions int) *bench {
@@ -174,7 +176,7 @@ func (b *bench) drain() error {
 // drainUntil drains unless ctx ends before.
 func (b *bench) drainUntil(ctx context.Context) error {
 	b.t.Helper()
-	c := &consumer.Consumer{Client: b.client, Topic: b.topic, Table: b.table(), Events: b.events, Group: b.group, FlushBytes: b.flush, Meta: b.shape.Meta, OnDataLoss: b.loss, AdoptNewLog: b.adopt, Contract: b.contract, Messages: b.messages, Transform: b.steps, Memory: b.memory}
+	c := &consumer.Consumer{Client: b.client, Topic: b.topic, Table: b.table(), Events: b.events, Group: b.group, FlushBytes: b.flush, Meta: b.shape.Meta, OnDataLoss: b.loss, AdoptNewLog: b.adopt, Contract: b.contract, Messages: b.messages, Transform: b.steps, Memory: b.memory, Raw: b.zone}
 	ends := map[int]int64{}
 	for p := range b.topic.Partitions {
 		_, end, err := b.client.Offsets(b.t.Context(), b.topic.Name, p)

@@ -198,11 +198,20 @@ func TestTopicMadeAgainWhileItIsRead(t *testing.T) {
 	}
 }
 
-// hooked is a store that calls back before some calls.
+// hooked is a store that calls back at some calls, before them unless it says else.
 type hooked struct {
 	sink.Store
 	publish func(sink.Staged)
 	list    func(prefix string)
+	got     func(key string) // after the call
+}
+
+func (h *hooked) Get(ctx context.Context, key string) ([]byte, error) {
+	body, err := h.Store.Get(ctx, key)
+	if h.got != nil {
+		h.got(key)
+	}
+	return body, err
 }
 
 func (h *hooked) Publish(ctx context.Context, s sink.Staged) error {

@@ -131,6 +131,18 @@ func (l *rawLog) ends() map[int]int64 {
 	return ends
 }
 
+// removed says that the brokers no longer have what is before an offset of a topic
+// partition.
+func (l *rawLog) removed(partition int, before int64) {
+	if l.client == nil || partition >= len(l.parts) {
+		return
+	}
+	p := l.parts[partition]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.start = max(p.start, before)
+}
+
 // Topic gives the topic as it is, and one that is gone as it was.
 func (l *rawLog) Topic(ctx context.Context, name string) (broker.Topic, error) {
 	if l.client == nil {

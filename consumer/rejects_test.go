@@ -55,10 +55,14 @@ func (b *bench) clean() {
 
 // rejecting is a table of a bigint column n, under a contract that keeps out rows whose
 // n is none: two of them in quarantine, in two batches.
-func rejecting(t *testing.T) *bench {
+// With the rows of x.csv they are kept in a raw zone.
+func rejecting(t *testing.T, copied ...string) *bench {
 	b := newBench(t, 1)
 	b.contract = &schema.Contract{Columns: map[string]schema.Declaration{"n": {Type: schema.Type{Kind: schema.Bigint}}}, OnTypeChange: schema.PolicyReject}
 	x := stream("x.csv", "n,s")
+	if len(copied) > 0 {
+		b.keepRaw(x, copied...)
+	}
 	b.send(x, 0, "1,a", "x,b", "3,c")
 	b.mustDrain()
 	b.send(x, 0, "y,d", "5,e", "6,f,g")

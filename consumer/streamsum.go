@@ -46,7 +46,7 @@ func (a *chainAudit) message(ctx context.Context, r *sink.Record, m *broker.Mess
 	if err != nil {
 		return err
 	}
-	kept := a.from.with == sink.WithRawZone && m.Offset < a.from.topic
+	kept := a.from.isCopy(m.Offset)
 	if kept {
 		a.from.copies = true
 	}

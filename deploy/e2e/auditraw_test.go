@@ -114,6 +114,21 @@ func TestAuditWithRawZone(t *testing.T) {
 	if len(both.Ranges) != len(before.Ranges)+1 || both.Compared != 1 || both.ComparedRaw != before.Rows+before.Quarantined {
 		t.Errorf("%+v", both)
 	}
+	all := audited(t, 0, "--lake", lake, "--whole-topic")
+	if all.Compared+all.ComparedRaw != both.Rows+both.Quarantined {
+		t.Errorf("%+v", all)
+	}
+
+	// Without the raw zone the rows of the earlier topic are nowhere, unless they are sent again.
+	bare := copyOf(t, lake)
+	if err := os.RemoveAll(filepath.Join(bare, "_lakefeed", "raw-zone")); err != nil {
+		t.Fatal(err)
+	}
+	audited(t, 0, "--lake", bare)
+	if r := audited(t, 9, "--lake", bare, "--whole-topic"); !slices.Contains(worst(r), "damage topic-removed") || r.Compared != 1 || r.Counts[sink.TopicRemoved] == 0 {
+		t.Errorf("found %q, %+v", worst(r), r)
+	}
+
 	forgetTopic(t, lake)
 	ok(t, "rebuild", "rows", "--lake", lake)
 	again := audited(t, 0, "--lake", lake, "--deep")
