@@ -155,6 +155,9 @@ func (c *rebuildCommand) join(ctx context.Context, g *Globals, s *Settings, tabl
 		return err
 	case c.json():
 		return writeJSON(g.stdout, report)
+	case report.RowsRead == 0 && report.Commits == 0:
+		fmt.Fprintf(g.stdout, "table %s: there was nothing left to do for this process: generation %d is written\n", c.Table, report.Generation)
+		return nil
 	}
 	fmt.Fprintf(g.stdout, "table %s: this process has read %s of the topic for columns, and written %s of generation %d in %s\n", c.Table, plural(report.RowsRead, "row"), plural(report.Rows, "row"), report.Generation, plural(report.Commits, "commit"))
 	return nil

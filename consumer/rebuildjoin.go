@@ -40,11 +40,18 @@ func (r *Rebuild) Join(ctx context.Context, leader *sink.Leader) (*JoinReport, e
 	if err != nil {
 		return nil, err
 	}
+	ends, err := r.ends(ctx)
+	if err != nil {
+		return nil, err
+	}
 	err = r.join(ctx, leader, report)
 	if errors.Is(err, sink.ErrLeft) { // it may have come to its end between two looks
-		after, e := r.Table.Swaps(ctx)
-		if e == nil && builds(before, after, report.Generation) {
-			r.step("generation %d is written", report.Generation)
+		if to := leader.Work().To; len(to) > 0 {
+			ends = to
+		}
+		if built, e := r.built(ctx, before, report.Generation, ends); e == nil && built > 0 {
+			r.step("generation %d is written", built)
+			report.Generation = built
 			return report, nil
 		}
 	}
@@ -54,14 +61,33 @@ func (r *Rebuild) Join(ctx context.Context, leader *sink.Leader) (*JoinReport, e
 	return report, nil
 }
 
-// builds says whether a rebuild has come to its swap between two looks at the table: what
-// it built is swapped in only when it is written. generation is which that was, 0 where
-// that is not known.
-func builds(before, after sink.SwapStatus, generation int) bool {
-	if generation == 0 {
-		return after.Live.Swap > before.Live.Swap
+// built is the generation that a rebuild has written whose process is gone; 0 if it has not
+// come to that. What it has swapped in is written, and so is what has all of the topic up to
+// offsets: those that the process has said, or the topic's end when it was not there yet.
+// generation is which one it builds, 0 where that is not known. before is how the table was.
+func (r *Rebuild) built(ctx context.Context, before sink.SwapStatus, generation int, ends map[int]int64) (int, error) {
+	after, err := r.Table.Swaps(ctx)
+	switch {
+	case err != nil:
+		return 0, err
+	case generation == 0 && after.Live.Swap > before.Live.Swap:
+		return after.Live.Generation, nil
+	case generation > 0 && (after.Live.Generation == generation || after.Pending != nil && after.Pending.To == generation):
+		return generation, nil
 	}
-	return after.Live.Generation == generation || after.Pending != nil && after.Pending.To == generation
+	var target *sink.Table
+	if generation > 0 {
+		target, err = r.Table.At(ctx, generation)
+	} else {
+		target, err = r.Table.Unfinished(ctx)
+	}
+	if err != nil || target == nil {
+		return 0, err
+	}
+	if all, err := written(ctx, target, ends); err != nil || !all {
+		return 0, err
+	}
+	return target.Generation(), nil
 }
 
 func (r *Rebuild) join(ctx context.Context, leader *sink.Leader, report *JoinReport) error {
@@ -148,18 +174,32 @@ func follow(ctx context.Context, leader *sink.Leader, rise func(to map[int]int64
 	}
 }
 
-// joinReading reads a share of the topic for its columns.
-func (r *Rebuild) joinReading(ctx context.Context, leader *sink.Leader, report *JoinReport) error {
+// sharer is what does a share of a step. What becomes of rows that the topic has lost is
+// the leader's to say, as it is what the generation says then.
+func (r *Rebuild) sharer(ctx context.Context, leader *sink.Leader) (*Consumer, error) {
 	work := leader.Work()
 	target, err := r.Table.AsBuilt(ctx, work.Generation)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c, err := r.consumer(target, target.ConfigText())
 	if err != nil {
+		return nil, err
+	}
+	if c.OnDataLoss = Halt; work.RecordLoss {
+		c.OnDataLoss = Record
+	}
+	c.share(work.Step, leader.ID(), work.To)
+	return c, nil
+}
+
+// joinReading reads a share of the topic for its columns.
+func (r *Rebuild) joinReading(ctx context.Context, leader *sink.Leader, report *JoinReport) error {
+	work := leader.Work()
+	c, err := r.sharer(ctx, leader)
+	if err != nil {
 		return err
 	}
-	c.share(sink.WorkRead, leader.ID(), work.To)
 	r.step("reading a share of topic %s for its columns", r.Topic.Name)
 	err = joinStep(ctx, leader, func(ctx context.Context) error {
 		var err error
@@ -174,16 +214,10 @@ func (r *Rebuild) joinReading(ctx context.Context, leader *sink.Leader, report *
 
 // joinWriting writes a share of a generation. errStepOver when the leader has gone on.
 func (r *Rebuild) joinWriting(ctx context.Context, leader *sink.Leader, report *JoinReport) error {
-	work := leader.Work()
-	target, err := r.Table.AsBuilt(ctx, work.Generation)
+	c, err := r.sharer(ctx, leader)
 	if err != nil {
 		return err
 	}
-	c, err := r.consumer(target, target.ConfigText())
-	if err != nil {
-		return err
-	}
-	c.share(sink.WorkWrite, leader.ID(), work.To)
 	var commits, rows atomic.Int64
 	committed := c.Events.Committed
 	c.Events.Committed = func(done Commit) {
@@ -202,7 +236,7 @@ func (r *Rebuild) joinWriting(ctx context.Context, leader *sink.Leader, report *
 			return true, nil
 		}
 	}
-	r.step("writing a share of generation %d", target.Generation())
+	r.step("writing a share of generation %d", c.Table.Generation())
 	err = joinStep(ctx, leader, c.Run, func(to map[int]int64) {
 		c.Drain(to)
 		select {
@@ -211,11 +245,6 @@ func (r *Rebuild) joinWriting(ctx context.Context, leader *sink.Leader, report *
 		}
 	})
 	report.Commits, report.Rows = report.Commits+commits.Load(), report.Rows+rows.Load()
-	if errors.Is(err, sink.ErrLeft) { // it may have come to its end between two looks
-		if at, e := written(ctx, target, leader.Work().To); e != nil || at {
-			return e
-		}
-	}
 	return r.left(err, leader.Work())
 }
 
@@ -224,6 +253,9 @@ func written(ctx context.Context, target *sink.Table, to map[int]int64) (bool, e
 	for p, offset := range to {
 		if offset == 0 {
 			continue
+		}
+		if p >= target.Partitions() {
+			return false, nil
 		}
 		state, err := target.Chain(p).Open(ctx)
 		if err != nil {

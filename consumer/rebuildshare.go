@@ -40,7 +40,7 @@ func (r *Rebuild) alone() string {
 
 func (r *Rebuild) say(ctx context.Context, w sink.Work) {
 	if r.Hold != nil {
-		w.Log = r.Topic.LogID
+		w.Log, w.RecordLoss = r.Topic.LogID, r.Consumer().OnDataLoss == Record
 		r.Hold.Say(ctx, w)
 	}
 }

@@ -154,7 +154,7 @@ var ErrNoPrevious = errors.New("no other generation was ever live")
 func (r *Rebuild) Rollback(ctx context.Context) (*RebuildReport, error) {
 	defer r.close()
 	report := &RebuildReport{Table: r.Table.Name(), Topic: r.Topic.Name}
-	r.say(ctx, sink.Work{Step: sink.WorkFinish})
+	r.say(ctx, sink.Work{Step: sink.WorkPrepare, Alone: "it rolls the table back to a generation that is there, which is work for one process"})
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}

@@ -37,6 +37,9 @@ type Work struct {
 	// To are the offsets, by topic partition, to which the topic is read, by WorkRead, and
 	// the generation's chains are brought, by WorkWrite, where they may rise.
 	To map[int]int64 `json:"to,omitempty"`
+	// RecordLoss says that what the topic has lost is recorded in the generation. Without it
+	// that ends the work.
+	RecordLoss bool `json:"record_loss,omitempty"`
 	// Alone is why nobody can share the work; empty where others can.
 	Alone string `json:"alone,omitempty"`
 }
