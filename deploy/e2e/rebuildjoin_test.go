@@ -254,3 +254,41 @@ func TestRebuildJoinRawZone(t *testing.T) {
 		t.Errorf("generation %d is live, with %d rows", generationOf(t, lake), visibleRows(t, lake))
 	}
 }
+
+// One that joins when all is written is told that nothing is left, and one that joins a
+// rollback that there is nothing to share.
+func TestRebuildJoinLate(t *testing.T) {
+	t.Parallel()
+	s := newSharedTable(t)
+	waits := func(at string, flags ...string) *process {
+		p := start(t, nil, append(append(s.rebuild, "--fault", fmt.Sprintf("%s:1:meet=%s,2,120", at, s.meeting)), flags...)...)
+		until(t, "the rebuild has come to "+at, func() bool { return s.met(t) == 1 })
+		return p
+	}
+	goOn := func(p *process) {
+		writeFile(t, filepath.Join(s.meeting, "late"), "")
+		if r := p.wait(t); r.code != 0 {
+			t.Fatalf("the one that leads: %v", r)
+		}
+	}
+	leader := waits("rebuilt")
+	if r := ok(t, append(s.rebuild, "--join")...); !strings.Contains(r.stdout, "there was nothing left to do for this process: generation 2 is written") {
+		t.Errorf("joining late: %v", r)
+	}
+	goOn(leader)
+	s.want(t)
+	if err := os.RemoveAll(s.meeting); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(s.meeting, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	back := waits("swap-begun", "--rollback")
+	if r := exits(t, 2, append(s.rebuild, "--join")...); !strings.Contains(r.stderr, "its work cannot be shared: it rolls the table back") {
+		t.Errorf("joining a rollback: %v", r)
+	}
+	goOn(back)
+	if generationOf(t, s.lake) != 1 {
+		t.Errorf("generation %d is live", generationOf(t, s.lake))
+	}
+}
