@@ -17,8 +17,9 @@ import (
 func TestRejectsBesideAReplay(t *testing.T) {
 	const each = 20
 	causes := []string{"null", "type_change", "missing_column"}
-	// filled is a lake with so many rows of each cause in quarantine, a file each.
-	filled := func(t *testing.T) (l *bucketLake, conf string) {
+	// filled is a lake with so many rows of each cause in quarantine, a file each. of are
+	// the files' causes by their keys.
+	filled := func(t *testing.T) (l *bucketLake, conf string, of map[string]string) {
 		t.Helper()
 		l = newBucketLake(t)
 		conf = filepath.Join(l.dir, "lakefeed.yaml")
@@ -31,14 +32,18 @@ func TestRejectsBesideAReplay(t *testing.T) {
 		}
 		in("good", "id,n,s", "1,2,s")
 		ok(t, "ingest", "-c", conf)
-		in(causes[0], "id,n,s", ",2,s")
-		exits(t, 3, "ingest", "-c", conf)
-		in(causes[1], "id,n,s", "3,n,s")
-		exits(t, 3, "ingest", "-c", conf)
-		in(causes[2], "id,s", "4,s")
-		exits(t, 3, "ingest", "-c", conf)
+		of = map[string]string{}
+		for i, text := range [][2]string{{"id,n,s", ",2,s"}, {"id,n,s", "3,n,s"}, {"id,s", "4,s"}} {
+			in(causes[i], text[0], text[1])
+			exits(t, 3, "ingest", "-c", conf)
+			for _, key := range l.server.Keys("lake", "feeds/t__quarantine/part-") {
+				if of[key] == "" {
+					of[key] = causes[i]
+				}
+			}
+		}
 		config(laxSchema)
-		return l, conf
+		return l, conf, of
 	}
 	// shown are the rows that are shown, by cause.
 	shown := func(t *testing.T, conf string) map[string]int {
@@ -68,39 +73,41 @@ func TestRejectsBesideAReplay(t *testing.T) {
 	}
 	for replays := range len(causes) + 1 {
 		t.Run(fmt.Sprint(replays, " replays"), func(t *testing.T) {
-			l, conf := filled(t)
-			if have := shown(t, conf); len(have) != len(causes) || have["null"] != each {
-				t.Fatalf("before: %v", have)
+			l, conf, of := filled(t)
+			if have := shown(t, conf); len(have) != len(causes) || have["null"] != each || len(of) != len(causes) {
+				t.Fatalf("before: %v, in files %v", have, of)
 			}
+			// A file is taken away when it is about to be read; other requests, those of the
+			// replay among them, are passed on meanwhile.
 			var busy atomic.Bool
-			done, gone := 0, 0
+			done, gone := map[string]bool{}, 0
 			l.proxy.Before(func(c s3test.Call) *s3test.Fault {
-				if !quarantine(c) || done == replays || !busy.CompareAndSwap(false, true) {
+				if !quarantine(c) || !busy.CompareAndSwap(false, true) {
 					return nil
 				}
 				defer busy.Store(false)
-				// What is being read is among what is taken out.
-				for done < replays {
-					cause := causes[done]
-					done++
+				if cause := of[c.Key]; cause != "" && !done[cause] && len(done) < replays {
+					done[cause] = true
 					if r := run(t, "rejects", "replay", "t", "-c", conf, "--where", "rule="+cause); r.code != 0 {
 						t.Errorf("replay: %v", r)
 					}
 					if l.server.Get("lake", c.Key) == nil {
 						gone++
-						break
 					}
 				}
 				return nil
 			})
 			have := shown(t, conf)
 			l.proxy.Before(nil)
-			if replays > 0 && gone == 0 {
-				t.Errorf("no file was taken away before it was read, by %d replays", done)
+			until(t, "no replay is under way", func() bool { return !busy.Load() })
+			if gone != replays {
+				t.Errorf("%d files were taken away before they were read, by %d replays", gone, replays)
 			}
 			want := map[string]int{}
-			for _, cause := range causes[done:] {
-				want[cause] = each
+			for _, cause := range causes {
+				if !done[cause] {
+					want[cause] = each
+				}
 			}
 			if fmt.Sprint(have) != fmt.Sprint(want) {
 				t.Errorf("%v is shown, want %v", have, want)
@@ -113,7 +120,7 @@ func TestRejectsBesideAReplay(t *testing.T) {
 	// A replay that has died when it was decided, and before its files were visible.
 	for _, point := range []string{fault.RecordCreated, fault.FilePublished} {
 		t.Run("killed at "+point, func(t *testing.T) {
-			_, conf := filled(t)
+			_, conf, _ := filled(t)
 			if r := run(t, "rejects", "replay", "t", "-c", conf, "--where", "rule=null", "--fault", point+":1:kill"); r.code != -1 {
 				t.Fatalf("%v", r)
 			}
@@ -129,7 +136,7 @@ func TestRejectsBesideAReplay(t *testing.T) {
 	}
 	// A file that is gone for good is no race.
 	t.Run("a file is gone", func(t *testing.T) {
-		l, conf := filled(t)
+		l, conf, _ := filled(t)
 		l.proxy.Before(func(c s3test.Call) *s3test.Fault {
 			if quarantine(c) {
 				return &s3test.Fault{Status: 404, Code: "NoSuchKey", Message: "gone"}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -91,15 +92,20 @@ func conflicting(rescued bool) map[string]int {
 // watch counts the rows of the table in a loop, until stop: all of them, which never
 // become fewer, and under conditions, of which each finds what one of the generations
 // has and nothing between.
-func (c *conflictTable) watch(t *testing.T) (stop func() (looks int)) {
+func (c *conflictTable) watch(t *testing.T) (stop func() (looks int), look func()) {
 	t.Helper()
-	looks, end := 0, make(chan struct{})
+	var looks atomic.Int64
+	end := make(chan struct{})
 	var reading sync.WaitGroup
 	stop = sync.OnceValue(func() int {
 		close(end)
 		reading.Wait()
-		return looks
+		return int(looks.Load())
 	})
+	look = func() {
+		before := looks.Load()
+		until(t, "Trino has looked", func() bool { return looks.Load() > before })
+	}
 	t.Cleanup(func() { stop() })
 	engine, least := c.trino.In(c.database), c.sent
 	statement := "SELECT count(*), count_if(id < 4000), sum(CASE WHEN id < 4000 THEN id END)"
@@ -114,7 +120,7 @@ func (c *conflictTable) watch(t *testing.T) (stop func() (looks int)) {
 	}
 	statement += " FROM " + c.name
 	reading.Go(func() {
-		for ; ; looks++ {
+		for ; ; looks.Add(1) {
 			select {
 			case <-end:
 				return
@@ -137,7 +143,7 @@ func (c *conflictTable) watch(t *testing.T) (stop func() (looks int)) {
 			}
 		}
 	})
-	return stop
+	return stop, look
 }
 
 // Kafka, S3, Glue and Trino: a table with rescued cells is built anew while a consumer
@@ -153,7 +159,8 @@ func TestStackRebuild(t *testing.T) {
 			c := newConflictTable(t, flags...)
 			c.wantCounts(t, "before", conflicting(true))
 			live := start(t, nil, append([]string{"consume"}, c.consume(c.name, append(flags, "--flush-every", "1s")...)[2:]...)...)
-			stop, looks := c.watch(t), 0
+			looks := 0
+			stop, look := c.watch(t)
 			caughtUp := func() {
 				t.Helper()
 				until(t, "the feed goes on", func() bool { return c.count(t, "true") == fmt.Sprint(c.sent) })
@@ -166,6 +173,7 @@ func TestStackRebuild(t *testing.T) {
 			c.send(t, 500)
 			caughtUp()
 			c.wantCounts(t, "after", conflicting(false))
+			look()
 			for _, rescued := range []bool{true, false} {
 				// Partitions of null are turned one by one, and mix for a moment.
 				mixes := rescued && flags != nil
@@ -175,11 +183,12 @@ func TestStackRebuild(t *testing.T) {
 				ok(t, append(c.rebuild, "--rollback")...)
 				if mixes {
 					caughtUp()
-					stop = c.watch(t)
+					stop, look = c.watch(t)
 				}
 				c.send(t, 100)
 				caughtUp()
 				c.wantCounts(t, "after another swap", conflicting(rescued))
+				look()
 			}
 			if looks += stop(); looks < 3 {
 				t.Errorf("Trino counted %d times", looks)
