@@ -49,7 +49,8 @@ func (r *Rebuild) Join(ctx context.Context, leader *sink.Leader) (*JoinReport, e
 		if to := leader.Work().To; len(to) > 0 {
 			ends = to
 		}
-		if built, e := r.built(ctx, before, report.Generation, ends); e == nil && built > 0 {
+		built, e := r.built(ctx, before, report.Generation, ends)
+		if err = errors.Join(err, e); e == nil && built > 0 {
 			r.step("generation %d is written", built)
 			report.Generation = built
 			return report, nil

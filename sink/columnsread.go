@@ -19,7 +19,7 @@ import (
 // ColumnsRead is what the rows of some offsets of a topic partition have shown of their
 // columns, before the generation has any. It is kept so that several processes can read
 // a topic, and none has to read again what one has read. Ranges may overlap: what is seen
-// twice shows the same.
+// twice fits the same types, and is counted twice.
 type ColumnsRead struct {
 	V           int          `json:"v"`
 	Log         string       `json:"log"` // id of the topic
