@@ -510,10 +510,14 @@ func TestFollow(t *testing.T) {
 	}
 	stop := b.follow(unpaced{open(t, c, "s3://raw/in/")})
 	b.wait("the first objects", func() bool { return b.ends() == 50 })
-	written := b.progressEnd()
+	// The progress of an object that ended is written before the next pass lists.
 	s.counts()
-	lists := 0
-	b.wait("listings", func() bool { n, _, _ := s.counts(); lists += n; return lists > 30 })
+	listings := func(more int) func() bool {
+		return func() bool { n, _, _ := s.counts(); more -= n; return more <= 0 }
+	}
+	b.wait("the next pass", listings(1))
+	written := b.progressEnd()
+	b.wait("ten passes", listings(30))
 	if end := b.progressEnd(); end != written {
 		t.Errorf("%d messages of progress were written while nothing came", end-written)
 	}
