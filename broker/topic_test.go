@@ -25,7 +25,7 @@ func admin(t testing.TB, addrs []string) *kafka.Client {
 	t.Helper()
 	transport := &kafka.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &kafka.Client{Addr: kafka.TCP(addrs...), Transport: transport, Timeout: 10 * time.Second}
+	return &kafka.Client{Addr: kafka.TCP(addrs...), Transport: transport, Timeout: time.Minute}
 }
 
 // deleteRecords moves the start of a topic partition's log, which kafka-go cannot.
@@ -342,7 +342,7 @@ func TestTooLarge(t *testing.T) {
 	}
 	var b broker.Batch
 	b.Append(nil, random, nil, 1)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), soonEnough)
 	defer cancel()
 	if _, err := client.Produce(ctx, "t", 0, &b); !errors.Is(err, broker.ErrTooLarge) || !strings.Contains(err.Error(), "t/0") {
 		t.Errorf("a batch over max.message.bytes: %v", err)

@@ -51,7 +51,7 @@ func open(t testing.TB, dir string) (*embedded.Broker, *broker.Client) {
 }
 
 func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -283,7 +283,7 @@ func TestKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		stuck := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+		stuck := time.AfterFunc(3*time.Minute, func() { cmd.Process.Kill() })
 		lines := bufio.NewScanner(out)
 		for n := 0; n < 20*(round+1) && lines.Scan(); n++ {
 			if _, err := fmt.Sscan(lines.Text(), &acknowledged); err != nil {
