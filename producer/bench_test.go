@@ -223,7 +223,7 @@ func (b *bench) wantWarnings(parts ...string) {
 
 func (b *bench) run(c producer.Config) (producer.Summary, error) {
 	p := &producer.Producer{Config: c}
-	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Minute)
 	defer cancel()
 	return p.Run(ctx)
 }

@@ -50,7 +50,7 @@ func (b *bench) follow(change func(*producer.Config)) *following {
 // wait polls until ok.
 func (b *bench) wait(what string, ok func() bool) {
 	b.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("%s: it did not come in time; the topic has %v, warnings %q", what, b.describe(), b.warned())

@@ -185,7 +185,7 @@ func TestStopped(t *testing.T) {
 	}
 	c := b.config()
 	c.BatchRows = 10
-	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel = context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	n := 0
 	c.Events.Sent = func(producer.SentInfo) {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"lakefeed/producer"
 	"lakefeed/schema"
@@ -349,11 +348,7 @@ func TestGoesOnChanging(t *testing.T) {
 	b.write("x.csv", "a,b\n1,2\n")
 	c := b.config()
 	c.Events.Sent = func(producer.SentInfo) { b.add("x.csv", "3,4\n") }
-	began := time.Now()
-	b.send(c)
-	if time.Since(began) > time.Minute {
-		t.Error("the run goes after the file")
-	}
+	b.send(c) // or it goes after the file until its time is over
 	if w := b.warned(); len(w) == 0 || !strings.Contains(w[len(w)-1], "goes on changing") {
 		t.Errorf("warnings %q", w)
 	}

@@ -123,7 +123,7 @@ func TestSlowStdin(t *testing.T) {
 			select {
 			case n := <-sent:
 				rows -= n
-			case <-time.After(20 * time.Second):
+			case <-time.After(2 * time.Minute):
 				t.Fatal("what was written is not sent while the input waits")
 			}
 		}
@@ -138,7 +138,7 @@ func TestSlowStdin(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("it waits for input and does not stop")
 	}
 	b.one("stdin:slow").want(t, "", "1,a", "2,b", "3,c", "4,d")

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -174,8 +176,10 @@ func TestTwoFollow(t *testing.T) {
 	b.waitRows("x.csv", 0, "1")
 	held := make(chan struct{})
 	var once sync.Once
+	var looks atomic.Int64
 	second := b.follow(func(c *producer.Config) {
 		c.Exclusive = false
+		c.Sources = []producer.Source{looked{c.Sources[0], &looks}}
 		c.Events.Info = func(producer.Warning) { once.Do(func() { close(held) }) }
 	})
 	<-held
@@ -184,6 +188,9 @@ func TestTwoFollow(t *testing.T) {
 		n := len(b.progress(stream))
 		b.pass(11 * time.Second)
 		b.wait("a sign of life", func() bool { return len(b.progress(stream)) > n })
+		// The second has seen it when it began to look after it came, and is through.
+		seen := looks.Load() + 2
+		b.wait("the second's looks", func() bool { return looks.Load() >= seen })
 	}
 	b.add("x.csv", "2\n")
 	b.waitRows("x.csv", 0, "1", "2")
@@ -199,6 +206,17 @@ func TestTwoFollow(t *testing.T) {
 		t.Errorf("%d rows twice", s.Twice)
 	}
 	b.wantWarnings()
+}
+
+// looked is a source that counts how often it is looked at.
+type looked struct {
+	producer.Source
+	looks *atomic.Int64
+}
+
+func (l looked) Objects(ctx context.Context) iter.Seq2[producer.Object, error] {
+	l.looks.Add(1)
+	return l.Source.Objects(ctx)
 }
 
 func TestProgressTopicWithTwoPartitions(t *testing.T) {

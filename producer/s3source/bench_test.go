@@ -50,7 +50,7 @@ func (b *bench) config(sources []producer.Source) producer.Config {
 }
 
 func (b *bench) run(sources ...producer.Source) (producer.Summary, error) {
-	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Minute)
 	defer cancel()
 	return (&producer.Producer{Config: b.config(sources)}).Run(ctx)
 }
@@ -73,7 +73,7 @@ func (b *bench) send(sources ...producer.Source) producer.Summary {
 // interrupt stops a run when so many rows of one object were acknowledged.
 func (b *bench) interrupt(source producer.Source, rows int64) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Minute)
 	defer cancel()
 	c := b.config([]producer.Source{source})
 	c.Events.Sent = func(s producer.SentInfo) {
@@ -107,13 +107,11 @@ func (b *bench) follow(source producer.Source) (stop func()) {
 
 func (b *bench) wait(what string, ok func() bool) {
 	b.t.Helper()
-	for range 3000 {
-		if ok() {
-			return
+	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			b.t.Fatalf("waited too long for %s", what)
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	b.t.Fatalf("waited too long for %s", what)
 }
 
 // file is a source on this machine.
