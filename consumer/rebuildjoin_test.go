@@ -184,7 +184,7 @@ func TestJoinRecordsLossAsTheLeaderDoes(t *testing.T) {
 					hold.Say(t.Context(), sink.Work{Step: sink.WorkFinish, Generation: 2})
 				}}}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // it would wait for the leader
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // it would wait for the leader
 			defer cancel()
 			_, err := joined.Join(ctx, leader)
 			var unfit *sink.LogError

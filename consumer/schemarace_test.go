@@ -64,7 +64,7 @@ func TestColumnsFoundAtOnce(t *testing.T) {
 			b.lakeStore = at
 			b.send(stream("c.csv", "id,both,left"), 0, "3,7,1.5")
 			b.send(stream("d.csv", "id,both,right"), 1, "4,seven,true")
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			errs := make(chan error, 2)
 			for p := range 2 {
