@@ -93,7 +93,7 @@ func (c *rejectsCommand) Run(ctx context.Context, g *Globals) error {
 	if c.json() {
 		return writeJSON(g.stdout, out)
 	}
-	out.print(g.stdout)
+	out.print(g.stdout, len(c.Where.Where) > 0)
 	return nil
 }
 
@@ -160,8 +160,13 @@ func (r *rejected) add(q *sink.QuarantineRow, examples int) {
 	c.Examples = append(c.Examples, e)
 }
 
-func (r *rejected) print(w io.Writer) {
-	if r.Rows == 0 {
+// print shows the causes; of rows that were chosen not all of the quarantine is there.
+func (r *rejected) print(w io.Writer, chosen bool) {
+	switch {
+	case r.Rows == 0 && chosen:
+		fmt.Fprintf(w, "table %s: no such row is in quarantine\n", r.Table)
+		return
+	case r.Rows == 0:
 		fmt.Fprintf(w, "table %s: nothing is in quarantine\n", r.Table)
 		return
 	}

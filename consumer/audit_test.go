@@ -233,6 +233,13 @@ func TestAuditFindsDamage(t *testing.T) {
 		},
 		{
 			"a file of a chain's last record is deleted", func(t *testing.T, b *bench) { b.remove(b.file("part-feed-1-00000000000000000001-")) },
+			"damage file-missing", []string{"put the file back", "lakefeed rebuild feed"}, false,
+		},
+		{
+			"a file of a chain's last record, of which there is no checkpoint, is deleted", func(t *testing.T, b *bench) {
+				b.remove("_lakefeed/feed/g1/checkpoints/feed/00000000000000000001/00000000000000000001.json")
+				b.remove(b.file("part-feed-1-00000000000000000001-"))
+			},
 			"damage file-missing", []string{"a consumer that runs makes it again"}, false,
 		},
 		{

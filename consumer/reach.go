@@ -109,12 +109,17 @@ func (r *Rebuild) prepare(ctx context.Context) error {
 	return r.exists()
 }
 
+// ErrTopicGone says that the topic of a table is not there, and that its raw zone has
+// nothing of it: the rows are in the lake alone.
+var ErrTopicGone = errors.New("the topic is not there, and its raw zone has nothing of it")
+
 // exists says what is missing when there is no topic.
 func (r *Rebuild) exists() error {
 	if r.Topic.LogID != "" {
 		return nil
 	}
-	return fmt.Errorf("build table %s anew: topic %s: %w, and its raw zone has nothing of it", r.Table.Name(), r.Table.Topic(), broker.ErrNoTopic)
+	return fmt.Errorf("build table %s from topic %s: %w. The table is left as it is. If the topic is with other brokers, or the embedded Kafka's log elsewhere, name them (--brokers, --kafka-dir); "+
+		"if it was deleted, send the sources again, which leaves out what the table has and makes a topic that it can be built from", r.Table.Name(), r.Table.Topic(), ErrTopicGone)
 }
 
 // reach looks for rows of the live generation that neither the topic nor the raw zone

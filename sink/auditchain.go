@@ -275,9 +275,13 @@ func (w *chainWalk) check(ctx context.Context, r *Record, f File, published bool
 }
 
 // settleLast settles the chain's end. What is recorded behind it by now may be a
-// repair, and means at least that the files were published.
+// repair, and means at least that the files were published. So does a checkpoint of
+// it: who opens the chain there looks at no file, and makes none again.
 func (w *chainWalk) settleLast(ctx context.Context) error {
-	published := false
+	published, err := w.checkpointed(ctx)
+	if err != nil {
+		return err
+	}
 	for seq := w.last + 1; ; seq++ {
 		r, err := w.run.Table.readable(ctx, w.partition, seq)
 		if err != nil {
@@ -294,6 +298,24 @@ func (w *chainWalk) settleLast(ctx context.Context) error {
 	return w.settle(ctx, published)
 }
 
+// checkpointed says whether there is a checkpoint of the chain's end, or of a later record.
+func (w *chainWalk) checkpointed(ctx context.Context) (bool, error) {
+	newest, err := w.run.Table.newest(ctx, w.folder())
+	if err != nil || newest == "" {
+		return false, err
+	}
+	seq, _ := numberOf(newest, w.folder())
+	_, err = w.run.Table.checkpoint(ctx, newest, w.folder())
+	var kind *KindError
+	if errors.Is(err, errDamaged) || errors.Is(err, ErrNotExist) || errors.As(err, &kind) {
+		return false, nil
+	}
+	return err == nil && seq >= w.last, err
+}
+
+// folder is that of the chain's checkpoints.
+func (w *chainWalk) folder() string { return w.run.Table.chainFolder("checkpoints", w.partition) }
+
 // checkpoints compares the newest checkpoint with the records: who opens the
 // chain relies on it.
 func (w *chainWalk) checkpoints(ctx context.Context) error {
@@ -304,7 +326,7 @@ func (w *chainWalk) checkpoints(ctx context.Context) error {
 			Do: "if its records are not there, put them back; if they are as they were, remove the checkpoint: it is made again from them",
 		})
 	}
-	folder := t.chainFolder("checkpoints", w.partition)
+	folder := w.folder()
 	newest, err := t.newest(ctx, folder)
 	if err != nil || newest == "" {
 		return err

@@ -37,7 +37,7 @@ func (a *auditRun) file(ctx context.Context, partition int, r *Record, f File, p
 func (a *auditRun) compare(partition int, r *Record, f File, body []byte) {
 	found := a.Table.OfRecord(Damage, FileDamaged, partition, r, "")
 	found.Key, found.Rows = f.Key, f.Rows
-	found.Do = "put the file back from a backup or an earlier version of the object; what is there now was not written by lakefeed"
+	found.Do = "what is there now was not written by lakefeed: " + a.restore()
 	facts, err := readFacts(body)
 	switch size := int64(len(body)); {
 	case err != nil && size < f.Size:
@@ -58,12 +58,17 @@ func (a *auditRun) compare(partition int, r *Record, f File, body []byte) {
 	a.Report.Add(found)
 }
 
+// restore is what to do about a file that is not what was written.
+func (a *auditRun) restore() string {
+	return fmt.Sprintf("put the file back from a backup or an earlier version of the object, or build the table anew where its topic or raw zone has all rows: lakefeed rebuild %s", a.Table.name)
+}
+
 // absent reports a file that is not there. Only files of a chain's end can be on
 // their way.
 func (a *auditRun) absent(ctx context.Context, partition int, r *Record, f File, published bool) error {
 	found := a.Table.OfRecord(Damage, FileMissing, partition, r, "the file is not there: its %d rows, of offsets %d to %d, are missing", f.Rows, r.From, r.To-1)
 	found.Key, found.Rows = f.Key, f.Rows
-	found.Do = "put the file back from a backup or an earlier version of the object"
+	found.Do = a.restore()
 	if published {
 		a.Report.Add(found)
 		return nil
