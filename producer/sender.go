@@ -134,7 +134,7 @@ func (s *sender) split(r io.Reader, offset, line int64, header int, hold bool) {
 	}
 	s.splitter = csv.NewSplitter(r, s.claim.Dialect, csv.Options{
 		Offset: offset, Line: line, MaxRecord: s.claim.MaxRecord, Width: s.claim.Width, Columns: s.claim.Columns,
-		Known: s.claim.Known, Joined: s.claim.Splitter >= 4, Header: header, Tail: tail, SeekTail: s.claim.SeekTail && !s.sought, Hold: hold,
+		Known: s.claim.Known, Joined: s.claim.Splitter >= 4, Unwrap: s.claim.Splitter >= 5, Header: header, Tail: tail, SeekTail: s.claim.SeekTail && !s.sought, Hold: hold,
 	})
 }
 

@@ -126,6 +126,7 @@ func (c *candidate) tried(fixed Overrides) bool {
 			c.o.Width = 0
 		}
 	}
+	c.unwrap()
 	if fixed.Comment == nil && c.comment() && !c.read() {
 		c.d.Comment = 0
 	}

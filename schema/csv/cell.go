@@ -21,6 +21,7 @@ const (
 	strict  reading = iota // they are as they should be
 	lenient                // where they are not, inner ones that do not close the cell are characters
 	literal                // where they are not, all of the cell's are
+	wrapped                // around the whole record, whose cells are in the text of the only one
 )
 
 // Cells appends the cells of the current row to dst. Their texts are valid until
@@ -34,8 +35,11 @@ func (s *Splitter) Cells(dst []Cell) []Cell {
 
 // cellsOf cuts a record.
 func (s *Splitter) cellsOf(dst []Cell, raw []byte, how reading) []Cell {
-	if how >= byStray {
+	switch {
+	case how >= byStray:
 		return s.cellsByStray(dst, raw, how)
+	case how == wrapped:
+		return s.cellsOfWrapped(dst, raw)
 	}
 	delim := s.delims
 	if s.d.Trailing {

@@ -22,7 +22,7 @@ import (
 
 // Version is the version of the rules by which a Splitter cuts. It changes
 // whenever the same bytes and the same Dialect would give other rows.
-const Version = 4
+const Version = 5
 
 // The encodings that are told from each other without a word from the user, as
 // far as bytes can tell. Encodings lists all that a Dialect may name.

@@ -35,7 +35,7 @@ func FuzzSplitter(f *testing.F) {
 	for _, text := range []string{
 		"a,b\n1,2\n", "a,\"b\nc\"\r\nd,e", "\ufeffa\r\rb\n\n\"\"\n", "a,\"b\nc,d\ne", "x\"y,\"z\"w,\"\"\"\"\n",
 		"a,   \"b,c\" \r\n  \"d\"e,\"\n\",\r\r\n\nf",
-		"\"\\\"a\\\\\",\\N\n#c\n'a''b'\t'\n'", "a|||\"b||c\"||\n", "\xff,\xc3\n\xe2\x82", "NA,\"NA\",\"\",\n", "a\",\"\na\",\"\na\",\"\n",
+		"\"\\\"a\\\\\",\\N\n#c\n'a''b'\t'\n'", "a|||\"b||c\"||\n", "\xff,\xc3\n\xe2\x82", "NA,\"NA\",\"\",\n", "\"a,\"\"b,\nc\"\"\"\n\"1,2,3\"\n\"1, 2, 3\"\n", "a\",\"\na\",\"\na\",\"\n",
 	} {
 		for i := range dialects {
 			f.Add([]byte(text), uint8(i), uint8(3), uint16(7+i), i%3 == 0)
@@ -44,6 +44,7 @@ func FuzzSplitter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte, dialect, cut uint8, maxRecord uint16, known bool) {
 		o := csv.Options{MaxRecord: int(maxRecord)%300 + 1}
 		if known {
+			o.Unwrap = maxRecord%2 == 0
 			o.Width = 1 + int(cut)%4
 			o.Columns = []string{"a", "b"}
 			if maxRecord%3 == 0 {
@@ -62,7 +63,7 @@ func FuzzSplitter(f *testing.F) {
 // TestSplitterIsTheReference holds the splitter against a plain one on texts
 // made of what matters.
 func TestSplitterIsTheReference(t *testing.T) {
-	parts := []string{`"`, `"`, `""`, "'", `\`, ",", ",", ";", "|", "||", "\t", ", ", "\n", "\n", "\r\n", "\r", "a", "bc", "é", "\xff", "#", "NA", `\N`, " ", "\n  \n", "\t", "\na,a\n,bc\n", "\nbc,\n", "\nbc,a\n"}
+	parts := []string{`"`, `"`, `""`, "'", `\`, ",", ",", ";", "|", "||", "\t", ", ", "\n", "\n", "\r\n", "\r", "a", "bc", "é", "\xff", "#", "NA", `\N`, " ", "\n  \n", "\t", "\na,a\n,bc\n", "\nbc,\n", "\nbc,a\n", "\n\"a,\"\"bc\"\"\"\n", "\n\"", "\"\"\"\n"}
 	rapid.Check(t, func(t *rapid.T) {
 		text := ""
 		if rapid.IntRange(0, 9).Draw(t, "bom") == 0 {
@@ -71,7 +72,7 @@ func TestSplitterIsTheReference(t *testing.T) {
 		for _, p := range rapid.SliceOfN(rapid.SampledFrom(parts), 0, 60).Draw(t, "text") {
 			text += p
 		}
-		o := csv.Options{MaxRecord: rapid.IntRange(1, 60).Draw(t, "max"), Width: rapid.IntRange(0, 3).Draw(t, "width")}
+		o := csv.Options{MaxRecord: rapid.IntRange(1, 60).Draw(t, "max"), Width: rapid.IntRange(0, 3).Draw(t, "width"), Unwrap: rapid.Bool().Draw(t, "unwrap")}
 		if rapid.IntRange(0, 3).Draw(t, "columns") == 0 {
 			o.Columns = []string{"a", "bc"}
 		}

@@ -68,7 +68,7 @@ func (h *heads) mayBe(record []byte, quote byte) bool {
 		return false
 	}
 	text := bytes.TrimLeft(record, " ")
-	if quote != 0 && len(text) > 0 && text[0] == quote {
+	for quote != 0 && len(text) > 0 && text[0] == quote { // one of the cell, and one of the whole record
 		text = text[1:]
 	}
 	for i, names := range h.names {

@@ -24,6 +24,11 @@ func repeat(n int, format string) string {
 	return b.String()
 }
 
+// wrapped puts each line into quotes, and doubles those that it has.
+func wrapped(lines string) string {
+	return "\"" + strings.ReplaceAll(strings.TrimSuffix(strings.ReplaceAll(lines, "\"", "\"\""), "\n"), "\n", "\"\n\"") + "\"\n"
+}
+
 func encoded(t *testing.T, e encoding.Encoding, text string) string {
 	t.Helper()
 	out, err := e.NewEncoder().String(text)
@@ -141,6 +146,14 @@ func TestOpenData(t *testing.T) {
 		{"umlauts of the Macintosh", encoded(t, charmap.Macintosh, "Straße;Größe\r"+repeat(9, "Mühle %[1]d;Käse\r")), ";macintosh", "Straße|Größe", 9, "Mühle 1,Käse", ""},
 		{"Japanese", encoded(t, japanese.ShiftJIS, "都道府県,人口\n"+repeat(9, "東京都%[1]d,%[1]d00\n")), ",shift_jis", "都道府県|人口", 9, "東京都1,100", ""},
 		{"UTF-16 without a BOM", string(utf16Bytes("name,n\n"+repeat(9, "x%[1]d,%[1]d\n"), false)), ",utf-16le", "name|n", 9, "x1,1", ""},
+		{"lines quoted as a whole", wrapped("id,name,town\n" + repeat(9, "%[1]d,\"Smith, J\",Leeds\n")), ",", "id|name|town", 9, `1,"Smith, J",Leeds`, ""},
+		{"lines quoted as a whole, all cells quoted", wrapped("\"id\";\"name\"\n" + repeat(9, "\"%[1]d\";\"x \"\"y\"\"; z\"\n") + "\"id\";\"name\"\n"), ";", "id|name", 9, `1,"x ""y""; z"`, ""},
+		{"lines quoted as a whole, but not the header, and a footer", "id,name,town\n" + wrapped(repeat(20, "%[1]d,x,Leeds\n")) + "\nSource: Office, 2020\n", ",", "id|name|town", 20, `1,x,Leeds`, "footer 1"},
+		{"lines quoted as a whole under a title", "Towns, by size\n\n" + wrapped("id;wert\n"+repeat(20, "%[1]d;\"1,5\"\n")), ";", "id|wert", 20, `1,"1,5"`, ""},
+		{"some lines quoted as a whole", "id,name,town\n" + repeat(9, "%[1]d,x,Leeds\n") + wrapped("10,\"a, b\",York\n"), ",", "id|name|town", 10, "1,x,Leeds", ""},
+		{"one column of addresses", "address\n" + repeat(9, "\"%[1]d High St, York, UK\"\n"), ",", "address", 9, `"1 High St, York, UK"`, ""},
+		{"one column of decimal commas in quotes", "wert\n" + repeat(9, "\"%[1]d,5\"\n"), ",", "wert", 9, `"1,5"`, ""},
+		{"one column of sayings", "\"said\"\n" + repeat(9, "\"He said \"\"no, %[1]d\"\", then left\"\n"), ",", "said", 9, `"He said ""no, 1"", then left"`, ""},
 		{"another last line end", "a,b\r\n" + repeat(9, "%[1]d,x\r\n") + "10,y\n", ",", "a|b", 10, "1,x", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

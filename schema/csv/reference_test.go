@@ -349,6 +349,40 @@ func (f reference) stray(raw []byte, cells []string) []string {
 	return cells
 }
 
+// unwrapped cuts the row that the text of a record's only cell is, where that has as many
+// cells as the table has columns, and is no sentence.
+func (f reference) unwrapped(raw []byte) []string {
+	if !f.o.Unwrap || f.o.Width < 2 || f.d.Quote == 0 || f.d.Escape != 0 || len(raw) < 4 || raw[0] != f.d.Quote || raw[len(raw)-1] != f.d.Quote {
+		return nil
+	}
+	text, quoted, next := f.cell(raw, 0, "strict")
+	if !quoted || next < len(raw) {
+		return nil
+	}
+	own, dense := false, false
+	inner := []byte(text)
+	if f.d.Trailing {
+		inner = bytes.TrimSuffix(inner, f.delim)
+	}
+	for i := 0; ; {
+		text, quoted, next := f.cell(inner, i, "strict")
+		own = own || quoted
+		dense = dense || i > 0 && !strings.HasPrefix(text, " ")
+		if !quoted && strings.ContainsAny(text, "\r\n") {
+			return nil
+		}
+		if next == len(inner) {
+			break
+		}
+		i = next + len(f.delim)
+	}
+	cells := f.cells([]byte(text), "strict")
+	if len(cells) != f.o.Width || !own && (!dense || bytes.Contains(f.delim, []byte(" "))) {
+		return nil
+	}
+	return cells
+}
+
 // lenient finds the end of the record at the beginning of window, read leniently:
 // after its last cell a line end stands.
 func (f reference) lenient(window []byte, atEnd bool) (end int, known bool) {
@@ -567,6 +601,13 @@ func (f reference) row(p int, outside bool) (r result, end int) {
 	case o.whole && o.end > f.o.MaxRecord, !o.whole && !o.quoted:
 		return reject(csv.TooLong)
 	case o.whole:
+		if cells := f.unwrapped(view[:o.end]); cells != nil {
+			r, end := row(view[:o.end], "strict")
+			if r.Rule == "" {
+				r.Cells = cells
+			}
+			return r, end
+		}
 		if o.spanned && width > 1 && !fits(view[:o.end], "strict") && fits(first, "literal") {
 			return row(first, "literal")
 		}

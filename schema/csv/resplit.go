@@ -81,7 +81,7 @@ func (f Overrides) Resplit(dst []byte, r Reject) ([]byte, error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
 	}
-	s := splitText(text, d, Options{Offset: 1, Width: r.Width}) // not at 0, where a BOM is
+	s := splitText(text, d, Options{Offset: 1, Width: r.Width, Unwrap: true}) // not at 0, where a BOM is
 	s.sampling = false
 	row, err := s.Next()
 	switch {

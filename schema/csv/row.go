@@ -24,6 +24,9 @@ type Options struct {
 	// Joined says that a header may be two to five records whose names are joined with
 	// spaces: a known one, and Columns where the dialect has several Headers.
 	Joined bool
+	// Unwrap reads a record of one quoted cell as the row that the cell's text is, if that
+	// has Width cells: the line was quoted as a whole.
+	Unwrap bool
 	// Header says which is in force where the reader begins: 0 is Columns, n is
 	// Known[n-1].
 	Header int

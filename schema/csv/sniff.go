@@ -36,7 +36,7 @@ type Found struct {
 
 // Options are those with which a Splitter reads the rows that were found.
 func (f Found) Options() Options {
-	return Options{Offset: f.Body, Line: f.BodyLine, Width: f.Width, Columns: f.Columns, Known: f.Known, Joined: true, Tail: f.Tail, SeekTail: f.SeekTail}
+	return Options{Offset: f.Body, Line: f.BodyLine, Width: f.Width, Columns: f.Columns, Known: f.Known, Joined: true, Unwrap: true, Tail: f.Tail, SeekTail: f.SeekTail}
 }
 
 // Overrides are what the user knows of the dialect. What is nil is found.

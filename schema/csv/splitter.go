@@ -29,6 +29,7 @@ type Splitter struct {
 	most     int // bytes that have to be seen at once
 	width    int
 	hold     bool
+	unwrap   bool
 	heads    heads
 	tail     Tail
 	sought   bool   // tail was looked for at the reader's end
@@ -59,6 +60,7 @@ type Splitter struct {
 	headers   int64
 	cells     []Cell
 	unescaped []byte
+	inner     []byte // the text of a record's only cell, which is cut again
 }
 
 // NewSplitter makes a Splitter of the rows of r, which begins at the offset that
@@ -95,7 +97,7 @@ func splitText(text []byte, d Dialect, o Options) *Splitter {
 }
 
 func newSplitter(d Dialect, o Options) *Splitter {
-	s := &Splitter{d: d.normal(), base: o.Offset, line: o.Line, max: o.MaxRecord, width: o.Width, tail: o.Tail, hold: o.Hold, gap: true, size: bufferSize}
+	s := &Splitter{d: d.normal(), base: o.Offset, line: o.Line, max: o.MaxRecord, width: o.Width, tail: o.Tail, hold: o.Hold, unwrap: o.Unwrap, gap: true, size: bufferSize}
 	s.fail = s.d.Validate()
 	s.delim, s.delims = s.d.Delimiter[0], []byte(s.d.Delimiter)
 	s.wide = len(s.d.Delimiter) > 1
@@ -258,7 +260,7 @@ func (s *Splitter) record() (*Row, error) {
 				s.scanner.start(s.pos)
 				continue
 			}
-			if s.spanned && s.width > 1 && s.count(s.buf[s.pos:end], strict) != s.width {
+			if s.spanned && s.width > 1 && s.count(s.buf[s.pos:end], strict) != s.width && !s.wraps(s.buf[s.pos:end]) {
 				// A stray quote that another closes, lines later?
 				if first, ok := s.firstLine(view, atEnd); ok && s.count(first, literal) == s.width {
 					return s.emitLine(first, literal), nil
@@ -294,7 +296,9 @@ func (s *Splitter) emit(end, next int, how reading) *Row {
 		r.Breaks = countBreaks(r.Raw)
 		s.line += int64(r.Breaks)
 	}
-	if s.width > 2 && how == strict && r.Breaks == 0 && !s.sampling && s.indexDelim(r.Raw, s.delims) < 0 {
+	if how == strict && s.unwrap && end > s.pos && r.Raw[0] == s.d.Quote && s.wraps(r.Raw) {
+		r.reading, r.plain = wrapped, false
+	} else if s.width > 2 && how == strict && r.Breaks == 0 && !s.sampling && s.indexDelim(r.Raw, s.delims) < 0 {
 		if r.reading = s.strayReading(r.Raw); r.reading != strict {
 			r.plain = false
 		}

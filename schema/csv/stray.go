@@ -8,7 +8,7 @@ var strayDelimiters = [...]byte{',', ';', '\t', '|', ' '}
 
 // byStray is the reading of a record by the first of strayDelimiters; the others
 // follow.
-const byStray = literal + 1
+const byStray = wrapped + 1
 
 // strayReading is how a record without a delimiter is read in a table of several
 // columns: by another delimiter, where that gives as many cells as the table has columns.

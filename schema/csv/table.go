@@ -133,7 +133,7 @@ func (c *candidate) partOfFeed(lines []line, fixed Overrides) (part []line, star
 
 // positionBehind is where the lines go on behind l.
 func (c *candidate) positionBehind(l line) (offset, number int64) {
-	s := splitText(c.text[l.from-c.o.Offset:l.to-c.o.Offset], c.d, Options{Offset: l.from, Line: l.number, Width: c.o.Width})
+	s := splitText(c.text[l.from-c.o.Offset:l.to-c.o.Offset], c.d, Options{Offset: l.from, Line: l.number, Width: c.o.Width, Unwrap: c.o.Unwrap})
 	s.begun = true
 	for {
 		if _, err := s.Next(); err != nil {
@@ -170,7 +170,7 @@ func (c *candidate) cellsAt(l line) []Cell {
 			return l.cells
 		}
 	}
-	s := splitText(c.text[l.from-c.o.Offset:l.to-c.o.Offset], c.d, Options{Offset: l.from, Line: l.number, Width: c.o.Width})
+	s := splitText(c.text[l.from-c.o.Offset:l.to-c.o.Offset], c.d, Options{Offset: l.from, Line: l.number, Width: c.o.Width, Unwrap: c.o.Unwrap})
 	s.begun = true
 	row, err := s.Next()
 	if err != nil {

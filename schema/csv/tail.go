@@ -39,7 +39,7 @@ func (f Found) findTail(end []byte, offset int64) Tail {
 	}
 	// It may begin amid a line.
 	o := f.Options()
-	o.Line, o.Tail, o.SeekTail, o.Known = 1, Tail{}, false, nil
+	o.Line, o.Tail, o.SeekTail, o.Known, o.Unwrap = 1, Tail{}, false, nil, false
 	first := newSplitter(d, o).indexLineEnd(end)
 	if first < 0 {
 		return Tail{}
@@ -49,6 +49,7 @@ func (f Found) findTail(end []byte, offset int64) Tail {
 	if !c.read() {
 		return Tail{}
 	}
+	c.unwrap()
 	c.width = f.Width
 	lines := c.all()
 	// As many rows of the table have to stand before it.

@@ -103,7 +103,7 @@ type Manifest struct {
 
 func (m *Manifest) options() csv.Options {
 	return csv.Options{
-		Offset: m.Body, Line: m.BodyLine, MaxRecord: m.MaxRecord, Width: m.Width, Columns: m.Columns, Known: m.Known, Joined: m.Splitter >= 4,
+		Offset: m.Body, Line: m.BodyLine, MaxRecord: m.MaxRecord, Width: m.Width, Columns: m.Columns, Known: m.Known, Joined: m.Splitter >= 4, Unwrap: m.Splitter >= 5,
 		Tail: m.Tail, SeekTail: m.SeekTail,
 	}
 }
