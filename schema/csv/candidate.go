@@ -318,7 +318,7 @@ func (c *candidate) rate() {
 	case d == "" && c.d.Delimiter[0] == ' ':
 		// Words have spaces, and so have columns that are set side by side.
 		c.score *= 0.7 * (1 - float64(empty)/float64(cells))
-		if c.share < 0.9 || c.width < 3 && quoted == 0 && c.worth < 1 {
+		if c.share < 0.9 || c.width < 3 && quoted == 0 && c.worth < 1 || quoted == 0 && c.wordy() {
 			c.score *= 0.1
 		}
 	case (d == "^" || d == "~" || d == "|~|") && c.share < 0.9:
@@ -429,6 +429,18 @@ func (c *candidate) outdone(all []candidate) bool {
 		return o.d.Delimiter[0] != ' ' && o.d.Delimiter != ":" && o.d.Delimiter != c.d.Delimiter &&
 			o.width > 1 && o.share == 1 && o.in == 1 && len(o.lines) > 2
 	})
+}
+
+// wordy says whether spaces part nothing but words, of which texts may have as many by
+// chance: no column holds values, or few do and the first line has not as many words.
+func (c *candidate) wordy() bool {
+	values := 0
+	for _, t := range typedColumns(c.lines, c.width) {
+		if t != classText {
+			values++
+		}
+	}
+	return values == 0 || values*2 < c.width && c.lines[0].width() != c.width
 }
 
 // torn counts the rows in which a cell begins with a character that quotes, and a
