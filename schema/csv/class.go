@@ -58,6 +58,8 @@ func classify(text []byte) class {
 	switch {
 	case other > 0 || digits == 0 || letters > 2:
 		return classText
+	case separators == 0 && points == 2 && dayWithPoints(text):
+		return classDate
 	case separators == 0:
 		return classNumber
 	case digits >= 3:
@@ -68,6 +70,15 @@ func classify(text []byte) class {
 
 // signs are what numbers have beside digits, in the form that classify knows.
 var signs = strings.NewReplacer("€", "$", "£", "$", "¥", "$", "−", "-", "\u00a0", " ", "\u2009", " ", "\u202f", " ")
+
+// dayWithPoints says whether a text of digits is a day as 31.12.2020 or 31.12.20.
+func dayWithPoints(text []byte) bool {
+	day, rest, _ := bytes.Cut(text, []byte("."))
+	month, year, ok := bytes.Cut(rest, []byte("."))
+	two := len(day) == 2 && len(month) == 2
+	return ok && (len(year) == 4 || len(year) == 2 && two) && len(day) <= 2 && len(month) <= 2 && len(day)*len(month) > 0 &&
+		len(bytes.Trim(text, "0123456789.")) == 0
+}
 
 func year(text []byte) bool {
 	text = bytes.TrimSpace(text)

@@ -146,6 +146,29 @@ func (l *line) isLine() bool {
 	return len(text) >= 3 && bytes.Contains(text, []byte("--")) && len(bytes.Trim(text, "-=+| ")) == 0
 }
 
+// unnamed says whether a column has no name in a header's records.
+func unnamed(records []line, column int) bool {
+	return !slices.ContainsFunc(records, func(l line) bool { return column < l.width() && len(l.cells[column].Text) > 0 })
+}
+
+// belowGroups says whether a record has what the records above it leave out, as names
+// below groups have: something in a column of values without a name, nothing in columns of
+// texts that have one, and a text, or a column of texts that it leaves empty.
+func belowGroups(l line, above []line, typed []class) bool {
+	fills, text := false, false
+	for i, t := range typed {
+		empty := len(bytes.TrimSpace(l.cells[i].Text)) == 0
+		switch {
+		case t == classText && !empty && !unnamed(above, i):
+			return false
+		case t != classText && !empty:
+			fills = fills || unnamed(above, i)
+		}
+		text = text || !empty && classify(l.cells[i].Text) == classText || empty && t == classText
+	}
+	return fills && text
+}
+
 // headerRows is how many records from start on are the header, if there is one:
 // further ones are the same again, or have names in the columns of values.
 func (c *candidate) headerRows(lines []line, start int) int {
@@ -175,23 +198,25 @@ func (c *candidate) headerRows(lines []line, start int) int {
 			rows = n + 1
 			continue
 		}
-		unnamed := 0 // columns of values that have no name so far
+		levels := belowGroups(l, lines[start:start+n], typed)
+		nameless := 0 // columns of values that have no name so far
 		named, columnsNamed, dates, news := true, 0, 0, 0
 		for i, t := range typed {
 			if t != classNumber && t != classDate {
 				continue
 			}
-			without := !slices.ContainsFunc(lines[start:start+n], func(l line) bool { return i < l.width() && len(l.cells[i].Text) > 0 })
-			switch classify(l.cells[i].Text) {
-			case classText:
+			without := unnamed(lines[start:start+n], i)
+			switch is := classify(l.cells[i].Text); {
+			case is == classText, is == classBoolean, // as n is a name
+				levels && year(l.cells[i].Text):
 				columnsNamed++
 				if without {
 					news++
 				}
-			case classEmpty:
+			case is == classEmpty:
 				switch {
 				case without:
-					unnamed++
+					nameless++
 				case t == classDate:
 					dates++ // which have no unit
 				}
@@ -205,7 +230,7 @@ func (c *candidate) headerRows(lines []line, start int) int {
 		}
 		// Names below others have nothing in the columns that say what a row is of.
 		below := columns < c.width && columnsNamed > 0 && l.emptyWhere(func(i int) bool { return typed[i] == classText })
-		if columns >= 2 && named && (below || columnsNamed > 0 && columnsNamed*10 >= (columns-unnamed-dates)*8) {
+		if columns >= 2 && named && (below || columnsNamed > 0 && columnsNamed*10 >= (columns-nameless-dates)*8) {
 			rows = n + 1
 		}
 	}

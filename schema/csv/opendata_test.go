@@ -157,6 +157,11 @@ func TestOpenData(t *testing.T) {
 		{"one column of addresses", "address\n" + repeat(9, "\"%[1]d High St, York, UK\"\n"), ",", "address", 9, `"1 High St, York, UK"`, ""},
 		{"one column of decimal commas in quotes", "wert\n" + repeat(9, "\"%[1]d,5\"\n"), ",", "wert", 9, `"1,5"`, ""},
 		{"one column of sayings", "\"said\"\n" + repeat(9, "\"He said \"\"no, %[1]d\"\", then left\"\n"), ",", "said", 9, `"He said ""no, 1"", then left"`, ""},
+		{"units that days with points have not", "Tag;PM10;NO2;O3\n;µg/m³;µg/m³;µg/m³\n" + repeat(28, "%02[1]d.01.2020;%[1]d,5;%[1]d;%[1]d2\n"), ";", "Tag|PM10 µg/m³|NO2 µg/m³|O3 µg/m³", 28, `01.01.2020,"1,5",1,12`, ""},
+		{"years below groups", ",People,,Area,\n,2010,2020,km2,mi2\n" + repeat(9, "D%[1]d,%[1]d,%[1]d,%[1]d,%[1]d\n"), ",", "|People 2010|2020|Area km2|mi2", 9, "D1,1,1,1,1", ""},
+		{"years below groups and the name of the rows", ",People,,Area,\nDistrict,2010,2020,2010,2020\n" + repeat(9, "D%[1]d,%[1]d,%[1]d,%[1]d,%[1]d\n"), ",", "District|People 2010|2020|Area 2010|2020", 9, "D1,1,1,1,1", ""},
+		{"years as values below a name that is missing", "name,n,,m\nD0,2010,2020,2011\n" + repeat(9, "D%[1]d,%[1]d,%[1]d,%[1]d\n"), ",", "name|n||m", 10, "D0,2010,2020,2011", ""},
+		{"single letters below groups", "Men,,,Women,\nage,n,,age,n\n" + repeat(9, "%[1]d,%[1]d,,%[1]d,%[1]d\n"), ",", "Men age|n||Women age|n", 9, "1,1,,1,1", ""},
 		{"another last line end", "a,b\r\n" + repeat(9, "%[1]d,x\r\n") + "10,y\n", ",", "a|b", 10, "1,x", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
