@@ -51,8 +51,11 @@ func Local(name string, o LocalOptions) (Source, error) {
 		return nil, fmt.Errorf("source %s: %w", name, err)
 	}
 	l := &local{name: abs, as: o.SourceName}
-	_, err = os.Stat(abs)
+	info, err := os.Stat(abs)
 	if err == nil {
+		if err := readAgain(info); err != nil {
+			return nil, fmt.Errorf("source %s: %w", name, err)
+		}
 		return l, nil
 	}
 	if !strings.ContainsAny(name, globChars) {
@@ -67,6 +70,22 @@ func Local(name string, o LocalOptions) (Source, error) {
 		l.base, name = filepath.Dir(l.base), filepath.Dir(name)
 	}
 	return l, nil
+}
+
+// readAgain says of what is neither file nor folder that it cannot be a source: an object
+// is opened several times, and what a pipe has given to the first is gone, without an
+// error. Opening one may also wait for a writer for ever.
+func readAgain(info fs.FileInfo) error {
+	what := "a device"
+	switch mode := info.Mode(); {
+	case mode.IsRegular(), mode.IsDir():
+		return nil
+	case mode&fs.ModeNamedPipe != 0:
+		what = "a pipe"
+	case mode&fs.ModeSocket != 0:
+		what = "a socket"
+	}
+	return fmt.Errorf("it is %s, and a source is read more than once: redirect it to standard input, and give - as the source", what)
 }
 
 // globChars make a name a pattern.
@@ -131,6 +150,9 @@ func (l *local) list() (files []found, base string, err error) {
 	}
 	info, err := os.Stat(l.name)
 	if err != nil || !info.IsDir() {
+		if err == nil {
+			err = readAgain(info)
+		}
 		return []found{{l.name, err}}, filepath.Dir(l.name), nil
 	}
 	err = filepath.WalkDir(l.name, func(name string, d fs.DirEntry, err error) error {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -98,6 +99,41 @@ func TestLocalSources(t *testing.T) {
 		if _, err := producer.Local(c.name, producer.LocalOptions{}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q", c.name, err, c.want)
 		}
+	}
+}
+
+// What a pipe has given once is gone: its rows would be missing without an error.
+func TestPipes(t *testing.T) {
+	b := newFolder(t)
+	pipe := b.path("rows.csv")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skip(err)
+	}
+	if err := os.Symlink(pipe, b.path("link")); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{pipe: "it is a pipe", "file://" + pipe: "it is a pipe", b.path("link"): "it is a pipe", os.DevNull: "it is a device"} {
+		if _, err := producer.Local(name, producer.LocalOptions{}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "give - as the source") {
+			t.Errorf("%s: error %v, want %q", name, err, want)
+		}
+	}
+	if got := uris(t, b.dir, producer.LocalOptions{}); got != nil {
+		t.Errorf("objects of its folder: %q", got)
+	}
+	// One that takes a file's name later is not opened.
+	b.write("in.csv", "id\n1\n")
+	source := b.source("in.csv")[0]
+	if err := os.Rename(pipe, b.path("in.csv")); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for o, err := range source.Objects(t.Context()) {
+		if n++; err == nil || !strings.Contains(err.Error(), "it is a pipe") || !strings.HasSuffix(o.URI, "/in.csv") {
+			t.Errorf("object %s: error %v", o.URI, err)
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d objects, want 1", n)
 	}
 }
 
