@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"text/tabwriter"
 
@@ -39,11 +41,30 @@ type sniffedColumn struct {
 	Undecided string `json:"undecided,omitempty"`
 }
 
+// onlySampled is a source of which nobody reads the rows later, so that standard input can
+// be looked at as well.
+type onlySampled struct{ producer.Source }
+
+// Objects lists the source's objects as ones that may be sampled.
+func (s onlySampled) Objects(ctx context.Context) iter.Seq2[producer.Object, error] {
+	return func(yield func(producer.Object, error) bool) {
+		for o, err := range s.Source.Objects(ctx) {
+			o.Once = false
+			if !yield(o, err) {
+				return
+			}
+		}
+	}
+}
+
 func (c *sniffCommand) Run(ctx context.Context, g *Globals) error {
 	one := Settings{Sources: []string{c.File}}
 	sources, err := one.openSources(ctx, g)
 	if err != nil {
 		return err
+	}
+	for i := range sources {
+		sources[i] = onlySampled{sources[i]}
 	}
 	var all []sniffed
 	err = producer.Sample(ctx, sources, c.overrides(), sampleObject, sampleTotal, func(o producer.Object, found csv.Found, head []byte, complete bool) error {
@@ -68,7 +89,7 @@ func (c *sniffCommand) Run(ctx context.Context, g *Globals) error {
 		all = append(all, s)
 		return nil
 	})
-	if err != nil {
+	if err = errors.Join(err, ctx.Err()); err != nil {
 		return err
 	}
 	if len(all) == 0 {
