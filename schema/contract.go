@@ -71,8 +71,8 @@ type Contract struct {
 	// Numbers says what a column of fractions becomes.
 	Numbers Numbers `json:"numbers,omitzero"`
 	// Nulls are the tokens that are null in every column instead of the usual ones;
-	// nil are the usual ones.
-	Nulls []string `json:"nulls,omitempty"`
+	// nil are the usual ones, and an empty list is none.
+	Nulls []string `json:"nulls,omitzero"`
 	// Columns are what is declared of single columns.
 	Columns map[string]Declaration `json:"columns,omitempty"`
 	// Aliases give the new name of a column for an old one: both are one column.
@@ -88,7 +88,7 @@ type Declaration struct {
 	OnMissingColumn Policy   `json:"on_missing_column,omitzero"`
 	OnTypeChange    Policy   `json:"on_type_change,omitzero"`
 	OnNull          Policy   `json:"on_null,omitzero"`
-	Nulls           []string `json:"nulls,omitempty"`
+	Nulls           []string `json:"nulls,omitzero"`
 	// Hidden says that no cell of the column may be shown, in evidence or elsewhere.
 	Hidden bool `json:"hidden,omitempty"`
 }
@@ -96,7 +96,7 @@ type Declaration struct {
 // Empty says that nothing is declared.
 func (c *Contract) Empty() bool {
 	return c == nil || c.OnNewColumn|c.OnMissingColumn|c.OnTypeChange|c.OnNull|c.OnCellCount == 0 && c.Numbers == Doubles &&
-		len(c.Nulls)+len(c.Columns)+len(c.Aliases) == 0
+		c.Nulls == nil && len(c.Columns)+len(c.Aliases) == 0
 }
 
 // Validate reports every fault at once.

@@ -2,6 +2,8 @@ package schema
 
 import (
 	"encoding/json"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -240,6 +242,62 @@ func TestSafeNamesAreSafeAndUnique(t *testing.T) {
 			seen[n] = true
 		}
 	})
+}
+
+// A name that comes again has the least number that no other name has.
+func TestSafeNamesOfTheSame(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	rapid.Check(t, func(t *rapid.T) {
+		header := rapid.SliceOf(rapid.SampledFrom([]string{"a", "a_2", "A", "a_3", "a_2_2", long, long + "y", "", "column_2"})).Draw(t, "header")
+		taken := map[string]bool{}
+		for i, got := range SafeNames(header) {
+			base := SafeName(header[i])
+			if base == "" {
+				base = "column_" + strconv.Itoa(i+1)
+			}
+			want := base
+			for n := 2; taken[want]; n++ {
+				suffix := "_" + strconv.Itoa(n)
+				want = base[:min(len(base), 255-len(suffix))] + suffix
+			}
+			if got != want {
+				t.Fatalf("name %d of header %q is %s, want %s", i, header, got, want)
+			}
+			taken[want] = true
+		}
+	})
+	// Looking for each from the beginning took many seconds.
+	header := make([]string, 20_000)
+	for i := range header {
+		header[i] = "x"
+	}
+	if got := SafeNames(header)[len(header)-1]; got != "x_20000" {
+		t.Errorf("the last of %d names is %s", len(header), got)
+	}
+}
+
+// No token is null where the list of them is empty, also when the contract was stored:
+// files are made again by it.
+func TestContractWithoutNullTokens(t *testing.T) {
+	for _, c := range []*Contract{{Nulls: []string{}}, {Columns: map[string]Declaration{"a": {Nulls: []string{}}}}, {Nulls: []string{"-"}}, {}} {
+		text, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Contract
+		if err := json.Unmarshal(text, &back); err != nil {
+			t.Fatal(err)
+		}
+		for _, token := range []string{"NA", "-", ""} {
+			want, got := c.NullTokens("a").Typed([]byte(token), false), back.NullTokens("a").Typed([]byte(token), false)
+			if got != want {
+				t.Errorf("%s: is %q null: %v, and was %v", text, token, got, want)
+			}
+		}
+		if usual := c.NullTokens("a") == nil; c.Empty() != usual {
+			t.Errorf("%s: is it empty: %v", text, c.Empty())
+		}
+	}
 }
 
 // Versions that the first form of the file has are read: their formats and sets are

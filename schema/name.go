@@ -47,15 +47,17 @@ func SafeName(name string) string {
 func SafeNames(header []string) []string {
 	out := make([]string, len(header))
 	taken := make(map[string]bool, len(header))
+	tried := map[string]int{} // of a name that comes again, the last number: all up to it are taken
 	for i, h := range header {
 		base := SafeName(h)
 		if base == "" {
 			base = "column_" + strconv.Itoa(i+1)
 		}
 		name := base
-		for n := 2; taken[name]; n++ {
+		for n := max(2, tried[base]+1); taken[name]; n++ {
 			suffix := "_" + strconv.Itoa(n)
 			name = base[:min(len(base), maxName-len(suffix))] + suffix
+			tried[base] = n
 		}
 		taken[name] = true
 		out[i] = name
