@@ -127,6 +127,12 @@ func TestPolicies(t *testing.T) {
 			said: []string{"version 2 widen x: decimal(15,2) to decimal(30,2)", `rescue type_change x: 1, first b.csv:3 "1.005"`},
 		},
 		{
+			name: "no more digits than declared", contract: &schema.Contract{Columns: map[string]schema.Declaration{"x": {Type: schema.Type{Kind: schema.Decimal, Precision: 15, Scale: 2}}}}, header: "n,d,x",
+			rows: []string{"2,2020-01-31,99999999999999.00", `3,2020-01-31,"1,234.50"`, "4,2020-01-31,9999999999999.00"},
+			want: []string{`n=2 d=2020-01-31 _rescued=[{"key":"x","value":"99999999999999.00"}]`, "n=3 d=2020-01-31 x=1234.5", "n=4 d=2020-01-31 x=9999999999999"},
+			said: []string{"version 2 settle x: decimal(15,2) to decimal(15,2) 1,234.5", `rescue type_change x: 1, first b.csv:2 "99999999999999.00"`},
+		},
+		{
 			name: "null tokens", contract: &schema.Contract{Nulls: []string{"-999"}, Columns: map[string]schema.Declaration{"x": {Nulls: []string{"-", "n/a"}}}}, header: "n,d,x",
 			rows: []string{"-999,NA,-", "2,-999,n/a", "3,2020-01-31,-999"},
 			want: []string{`_rescued=[{"key":"d","value":"NA"}]`, "n=2", "n=3 d=2020-01-31 x=-999"}, said: []string{`rescue type_change d: 1, first b.csv:2 "NA"`},

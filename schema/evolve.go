@@ -66,6 +66,9 @@ func (s *Schema) take(f *Field, seen Seen, c *Contract) {
 	} else {
 		situation.Files = []Type{f.Type}
 		situation.Seen = f.Type.covering(&seen.Misfits)
+		if c.declaration(f.Name).Type.Kind == Decimal {
+			situation.Seen.Precision = f.Type.Precision // of what is declared, data finds the format alone
+		}
 		if c.Grows(*f) {
 			situation.Seen.Precision = max(situation.Seen.Precision, c.declaration(f.Name).Type.Precision)
 			situation.On = PolicyEvolve // it was asked for
