@@ -51,7 +51,7 @@ func TestBackfillBesideTheFeed(t *testing.T) {
 			lake, live := filepath.Join(dir, "lake"), filepath.Join(dir, "live.csv")
 			to := []string{"--topic", table, "--brokers", brokers, "--partitions", "4"}
 			writeFile(t, live, rowsHeader)
-			follow := start(t, nil, append(append([]string{"produce", live, "--follow"}, to...), way.live...)...)
+			follow := startFor(t, 20*time.Minute, nil, append(append([]string{"produce", live, "--follow"}, to...), way.live...)...)
 			// The first batch of a table waits for its columns' types: it is over by then.
 			writeFile(t, filepath.Join(dir, "first.csv"), rowsHeader+rowsCSV(-1, 0))
 			ok(t, append([]string{"produce", filepath.Join(dir, "first.csv")}, to...)...)
@@ -59,7 +59,7 @@ func TestBackfillBesideTheFeed(t *testing.T) {
 			ok(t, append(consume, "--drain")...)
 			var backfill *process
 			if way.history != nil {
-				backfill = startFor(t, 10*time.Minute, nil, append(append([]string{"produce", history}, to...), way.history...)...)
+				backfill = startFor(t, 20*time.Minute, nil, append(append([]string{"produce", history}, to...), way.history...)...)
 			}
 			if way.waits {
 				if r := backfill.wait(t); r.code != 0 {
@@ -67,13 +67,13 @@ func TestBackfillBesideTheFeed(t *testing.T) {
 				}
 				backfill = nil
 			}
-			consumer := startFor(t, 10*time.Minute, nil, consume...)
+			consumer := startFor(t, 20*time.Minute, nil, consume...)
 			began, n := time.Now(), 0
 			sent := func() bool { return backfill == nil || backfill.ended() }
 			for ; time.Since(began) < 10*time.Second || !sent() || files*size > 100_000 && way.rows > 0 && !taken(t, lake, table, way.rows); n++ {
 				appendFile(t, live, fmt.Sprintf("%d,live %d,0.5\n", 100_000_000+n, time.Now().UnixMilli()))
 				time.Sleep(100 * time.Millisecond)
-				if time.Since(began) > 5*time.Minute {
+				if time.Since(began) > 10*time.Minute {
 					t.Fatal("it takes too long")
 				}
 			}

@@ -66,7 +66,7 @@ func build(m *testing.M) (int, error) {
 }
 
 // limit is how long any one command may take before the test gives up on it.
-const limit = 3 * time.Minute
+const limit = 10 * time.Minute
 
 // result is what became of one command line.
 type result struct {

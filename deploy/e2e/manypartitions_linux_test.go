@@ -26,7 +26,7 @@ func TestThousandPartitionsInABatch(t *testing.T) {
 	}
 	source, lake := filepath.Join(dir, "history.csv"), filepath.Join(dir, "lake")
 	writeFile(t, source, text.String())
-	p := start(t, nil, "ingest", "-o", "json", source, "--lake", lake, "--table", "rows", "--partition-by", "day")
+	p := start(t, nil, "ingest", "-o", "json", source, "--lake", lake, "--table", "rows", "--partition-by", "day", "--flush-every", "10m")
 	memory := p.watchMemory(t)
 	r := p.wait(t)
 	if r.code != 0 {
