@@ -148,6 +148,12 @@ func TestExplain(t *testing.T) {
 
 func TestNothingThere(t *testing.T) {
 	server := httptest.NewServer(nil)
+	// A connection that the server ends keeps its port from being given to another.
+	if answer, err := http.Get(server.URL); err != nil {
+		t.Fatal(err)
+	} else {
+		answer.Body.Close()
+	}
 	server.Close()
 	environment(t, server.URL)
 	client, err := awsclient.S3(load(t, awsclient.Options{Patience: 100 * time.Millisecond}))

@@ -47,7 +47,9 @@ func TestMain(m *testing.M) {
 // config is that of an AWS client, with nothing of this machine's own.
 func config(t testing.TB, endpoint string) aws.Config {
 	t.Helper()
-	cfg, err := awsclient.Load(t.Context(), awsclient.Options{Patience: time.Second})
+	// Which request is the third hangs on all that are under way: one may be it several
+	// times in a row.
+	cfg, err := awsclient.Load(t.Context(), awsclient.Options{Patience: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
