@@ -119,6 +119,11 @@ func (c *planCommand) plan(ctx context.Context, g *Globals, file *fileSettings, 
 	defer os.RemoveAll(dir)
 	s := temporary(dir, file, of, c.Memory)
 	table, before, err := present(ctx, g, lake, of.Table)
+	var state *sink.StateError
+	if errors.As(err, &state) {
+		p.err = err
+		return p, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +215,7 @@ func present(ctx context.Context, g *Globals, lake *Lake, name string) (*sink.Ta
 	}
 	table, err := sink.ReadTable(ctx, store, name)
 	if errors.Is(err, sink.ErrNoTable) {
-		return nil, sink.Snapshot{}, nil
+		return nil, sink.Snapshot{}, sink.CheckFiles(ctx, store, name)
 	}
 	if err != nil {
 		return nil, sink.Snapshot{}, err

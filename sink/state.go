@@ -40,6 +40,42 @@ func CheckState(ctx context.Context, lake Store) error {
 	return &StateError{fmt.Sprintf("open lake %s: its state is not within, it was put at %s: say so with --state", lake, at.At)}
 }
 
+// CheckFiles makes sure that a lake which knows nothing of a table has no data files of
+// it either: they are of a table whose state was lost or removed, and would be read
+// beside those of a new one.
+func CheckFiles(ctx context.Context, lake Store, table string) error {
+	t := &Table{store: lake, name: table}
+	_, err := lake.Stat(ctx, t.root()+"table.json")
+	if !errors.Is(err, ErrNotExist) {
+		return err
+	}
+	found := ""
+	for _, prefix := range []string{table + "/", table + quarantineSuffix + "/", table + ".g", table + quarantineSuffix + ".g"} {
+		for o, err := range lake.List(ctx, prefix, "") {
+			if err != nil {
+				return err
+			}
+			top, _, _ := strings.Cut(o.Key, "/")
+			if _, ok := ParseFileKey(o.Key); ok && TableOfFolder(top) == table && !hidden(o.Key, top+"/") {
+				found = o.Key
+				break
+			}
+		}
+		if found != "" {
+			break
+		}
+	}
+	if found == "" {
+		return nil
+	}
+	// State comes before files: what another process has made meanwhile is there now.
+	for _, err := range lake.List(ctx, t.root(), "") {
+		return err
+	}
+	return &StateError{fmt.Sprintf("open table %s in %s: it has files, such as %s, but none of its state, below %s, which says what is in them: with another one every row would be new, and be there twice. "+
+		"Put the state back as it was; or move the folders %[1]s, %[1]s%[5]s, and those of other generations such as %[1]s.g2, away and run it again: the table is made anew from its topic and the sources", table, lake, found, t.root(), quarantineSuffix)}
+}
+
 // WithState gives a lake whose state, all below _lakefeed/, is in another store. The
 // two are bound to each other for good: what belongs to another is refused.
 func WithState(ctx context.Context, lake, state Store) (Store, error) {

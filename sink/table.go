@@ -165,13 +165,17 @@ func (t *Table) open(ctx context.Context, c TableConfig) error {
 	err := t.openObjects(ctx, c)
 	var shape *ShapeError
 	var topic *TopicError
-	if err == nil || errors.As(err, &shape) || errors.As(err, &topic) {
+	var state *StateError
+	if err == nil || errors.As(err, &shape) || errors.As(err, &topic) || errors.As(err, &state) {
 		return err
 	}
 	return fmt.Errorf("open table %s in %s: %w", c.Name, c.Store, err)
 }
 
 func (t *Table) openObjects(ctx context.Context, c TableConfig) error {
+	if err := CheckFiles(ctx, t.store, t.name); err != nil {
+		return err
+	}
 	var table tableObject
 	err := t.ensure(ctx, t.root()+"table.json", &table, tableObject{V: formatVersion, Lake: newAttempt(), Feed: c.Feed, Topics: []string{c.Topic}, At: t.now().UTC()})
 	if err != nil {
