@@ -289,6 +289,9 @@ func (b *builder) parse(s *Step) {
 						continue
 					}
 				}
+				if millis < firstMilli || millis > lastMilli { // in UTC it is another year
+					continue
+				}
 				out.AppendInt(millis)
 				return true
 			}

@@ -35,6 +35,10 @@ func TestSteps(t *testing.T) {
 		}}}, []string{"31.12.2023 23:59|Mar 31, 2024 1:59 AM|2024060", "2024-01-01|Oct 27, 2024 2:30 am|NA", "2024-02-30|Jan 1, 2024 1:00 PM|2024001", "2024-01-01|Mar 31, 2024 2:30 AM|2024001"},
 			"a timestamp, b timestamp with time zone, c date", []string{"2023-12-31T23:59:00|2024-03-31T00:59:00Z|2024-02-29", "2024-01-01T00:00:00|2024-10-27T00:30:00Z|"},
 			[]string{`2 transform[0] parse of a: "2024-02-30" is no timestamp`, `3 transform[0] parse of b: "Mar 31, 2024 2:30 AM" is no timestamp with time zone`}},
+		{"parse at the ends of time", "a string, b string", transform.Spec{{Parse: map[string]*transform.Parse{"a": {Formats: []string{"%Y-%m-%d %H:%M%z"}}, "b": {Formats: []string{"%Y-%m-%d"}, Zone: "Asia/Tokyo", As: "timestamp"}}}},
+			[]string{"9999-12-31 23:59+00:00|0001-01-02", "9999-12-31 23:59-01:00|2024-01-01", "0001-01-01 00:00+01|2024-01-01", "2024-01-01 00:00Z|0001-01-01"},
+			"a timestamp with time zone, b timestamp with time zone", []string{"9999-12-31T23:59:00Z|0001-01-01T14:41:01Z"},
+			[]string{`1 transform[0] parse of a: "9999-12-31 23:59-01:00" is no timestamp with time zone`, `2 transform[0] parse of a: "0001-01-01 00:00+01" is no timestamp with time zone`, `3 transform[0] parse of b: "0001-01-01" is no timestamp with time zone`}},
 		{"split", "a string", transform.Spec{{Split: map[string]*transform.Split{"a": {By: ", ", Into: []string{"x", "y"}}}}}, []string{"b, c, d", "b", ""}, "a string, x string, y string", []string{"b, c, d|b|c, d", "b|b|", "||"}, nil},
 		{"map", "a bigint, b string, c string", transform.Spec{
 			{Map: map[string]*transform.Lookup{"a": {Values: map[string]transform.Literal{"1": "one"}, Into: "n"}}},
