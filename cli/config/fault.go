@@ -59,20 +59,70 @@ func pointer(line string, column, width int) string {
 	return b.String()
 }
 
-var keyedValue = regexp.MustCompile(`([\w.-]+)(["']?\s*[:=]\s*)("[^"]*"?|'[^']*'?|[^\s,}][^,}]*)`)
+// keyed is a key and what parts it from its value.
+var keyed = regexp.MustCompile(`([\w.-]+)["']?\s*[:=]\s*`)
+
+// nextKey begins the next pair between braces.
+var nextKey = regexp.MustCompile(`\s*,\s*["']?[\w.-]+["']?\s*:(\s|$)`)
+
+// bracesClosed is the end of a line behind the last pair between braces.
+var bracesClosed = regexp.MustCompile(`[\s}\]]*$`)
 
 var secretKey = regexp.MustCompile(`(?i)pas+w|pass|pwd|secret|token|credential|^sasl\.`)
+
+// aReference is a value that is a reference and nothing else; a default may be the secret.
+var aReference = regexp.MustCompile(`^\s*(\$\{(file:)?[^}:]*\}|"\$\{(file:)?[^}:]*\}"|'\$\{(file:)?[^}:]*\}')\s*(#.*)?$`)
+
+// wholeReference is one that is all of a value between braces.
+var wholeReference = regexp.MustCompile(`^(\$\{[^}]*\})\s*([,}\]]|$)`)
 
 // masked is a line of the file without the secrets in it, as wide as it was. Of
 // sasl settings, which may be misspelled, only those are shown that are none.
 func masked(line string) string {
-	return keyedValue.ReplaceAllStringFunc(line, func(s string) string {
-		parts := keyedValue.FindStringSubmatch(s)
-		key, value := parts[1], parts[3]
-		open := strings.HasPrefix(key, "sasl.mechanism") || key == "sasl.username" || reference.MatchString(value)
-		if open || !secretKey.MatchString(key) {
-			return s
+	var b strings.Builder
+	for {
+		at := keyed.FindStringSubmatchIndex(line)
+		if at == nil {
+			return b.String() + line
 		}
-		return key + parts[2] + "***" + strings.Repeat(" ", max(0, len([]rune(value))-3))
-	})
+		key, from := line[at[2]:at[3]], at[1]
+		value := line[from:]
+		b.WriteString(line[:from])
+		if comparison := strings.HasSuffix(line[:from], "=") && strings.HasPrefix(value, "="); comparison || !secretKey.MatchString(key) || strings.HasPrefix(key, "sasl.mechanism") || key == "sasl.username" {
+			line = value
+			continue
+		}
+		value = value[:valueEnd(value, strings.ContainsAny(b.String(), "{["))]
+		if line = line[from+len(value):]; aReference.MatchString(value) {
+			b.WriteString(value)
+		} else {
+			b.WriteString("***" + strings.Repeat(" ", max(0, len([]rune(value))-3)))
+		}
+	}
+}
+
+// valueEnd is where the value at the beginning of a text ends. Rather than show a part
+// of one that YAML reads otherwise, it goes too far.
+func valueEnd(text string, braces bool) int {
+	if quote := text[:min(1, len(text))]; quote == `"` || quote == "'" {
+		for i := 1; i < len(text); i++ {
+			switch {
+			case quote == `"` && text[i] == '\\', quote == "'" && strings.HasPrefix(text[i:], "''"):
+				i++
+			case text[i:i+1] == quote:
+				return i + 1
+			}
+		}
+		return len(text)
+	}
+	if !braces {
+		return len(text)
+	}
+	if whole := wholeReference.FindStringSubmatch(text); whole != nil {
+		return len(whole[1])
+	}
+	if next := nextKey.FindStringIndex(text); next != nil {
+		text = text[:next[0]]
+	}
+	return bracesClosed.FindStringIndex(text)[0]
 }
