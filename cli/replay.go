@@ -103,6 +103,13 @@ func (f *feed) replay(ctx context.Context, choose func(*sink.QuarantineRow) bool
 		return err
 	}
 	if !fromFile { // nobody says otherwise
+		steps, err := lastSteps(ctx, table)
+		if err != nil {
+			return err
+		}
+		if len(steps) > 0 {
+			return &usageError{fmt.Sprintf("table %s is made by the transforms of a configuration, and rows that are taken again have to go through them: name it with -c FILE", f.Table)}
+		}
 		f.PartitionBy, f.Meta = table.Shape().PartitionBy, table.Shape().Meta
 	}
 	if !fromFile || f.Topic.Topic == "" {

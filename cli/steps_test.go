@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -75,6 +77,54 @@ func TestStepsAreExplained(t *testing.T) {
 	run(exitDone, "rebuild", "t")
 	if said := run(exitDone, "schema", "why", "t", "twice"); !strings.Contains(said, "amount * 3") {
 		t.Errorf("after a rebuild is said %s", said)
+	}
+}
+
+// Without the configuration that masks a table's columns nothing is written to it that
+// they would hide: not by a run that was not given it, and not by a replay.
+func TestMasksNeedTheirConfiguration(t *testing.T) {
+	t.Chdir(t.TempDir())
+	config := func(steps string) {
+		write(t, "lakefeed.yaml", "feeds:\n  - table: t\n    source: a.csv\n    quarantine: {max_share: 100%}\n    transform: ["+steps+"]\n")
+	}
+	config("{mask: {mail: redact}}")
+	write(t, "a.csv", "id,mail\n1,canary@a\n2,canary@b,3\n")
+	write(t, "b.csv", "id,mail\n3,canary@c\n")
+	run := func(code int, args ...string) string {
+		t.Helper()
+		got, out, talk := command(t.Context(), "", args...)
+		if got != code {
+			t.Errorf("%v: exit %d\n%s%s", args, got, out, talk)
+		}
+		return out + talk
+	}
+	run(exitDone, "ingest")
+	for _, args := range [][]string{{"ingest", "b.csv", "--table", "t"}, {"consume", "--lake", "lake", "--table", "t", "--topic", "t", "--drain"}} {
+		if said := run(exitUsage, args...); !strings.Contains(said, "table t has masks") || !strings.Contains(said, "-c FILE") {
+			t.Errorf("%v says %s", args, said)
+		}
+	}
+	if err := os.Rename("lakefeed.yaml", "other.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	if said := run(exitUsage, "rejects", "replay", "t", "--on-cell-count", "rescue"); !strings.Contains(said, "-c FILE") {
+		t.Errorf("replay says %s", said)
+	}
+	run(exitQuarantine, "rejects", "replay", "t", "-c", "other.yaml", "--on-cell-count", "rescue")
+	run(exitDone, "ingest", "b.csv", "-c", "other.yaml")
+	files, err := filepath.Glob("lake/t/*.parquet")
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		if text, err := os.ReadFile(name); err != nil || bytes.Contains(text, []byte("canary")) {
+			t.Errorf("%s shows what is masked: %v", name, err)
+		}
+	}
+	// A configuration may say that there are no masks any more.
+	config("{set: {twice: id * 2}}")
+	if said := run(exitDone, "ingest"); !strings.Contains(said, "not those that") {
+		t.Errorf("ingest without the mask says %s", said)
 	}
 }
 

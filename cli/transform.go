@@ -86,21 +86,33 @@ func stepsChanged(ctx context.Context, table *sink.Table, steps transform.Spec, 
 	if err != nil || latest == nil || rows == 0 || len(steps) == 0 && latest.Source == nil {
 		return false, err
 	}
-	text, err := table.LastConfig(ctx)
-	if err != nil {
-		return false, err
-	}
-	before, err := stepsOf(text)
-	if err != nil {
-		return false, err
-	}
-	return !sameSteps(before, steps), nil
+	before, err := lastSteps(ctx, table)
+	return err == nil && !sameSteps(before, steps), err
 }
 
-// warnOfSteps tells that a table will have rows that different steps have made.
+// lastSteps are those that a table was last written with.
+func lastSteps(ctx context.Context, table *sink.Table) (transform.Spec, error) {
+	text, err := table.LastConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return stepsOf(text)
+}
+
+// warnOfSteps tells that a table will have rows that different steps have made. Without a
+// configuration that says so, what the table has masked is not written as it is.
 func (f *feed) warnOfSteps(ctx context.Context) error {
 	changed, err := stepsChanged(ctx, f.table, f.Transform, 1)
 	if err == nil && changed {
+		if f.doc == nil {
+			before, err := lastSteps(ctx, f.table)
+			if err == nil && before.Masks() {
+				err = &usageError{fmt.Sprintf("table %s has masks in its configuration, and this run has no configuration: what they hide would be in the table. Name it with -c FILE (--feed %s)", f.Table, f.Table)}
+			}
+			if err != nil {
+				return err
+			}
+		}
 		f.progress.say("warning: the steps of table %s are not those that it was written with: rows of before stay as they were made, until lakefeed rebuild %s makes all of them by these", f.Table, f.Table)
 	}
 	return err
