@@ -93,14 +93,61 @@ func (c class) plural() string {
 	return [...]string{"texts", "nothing", "numbers", "dates", "truths"}[c]
 }
 
+// A trait is what names hardly ever have, and values often.
+type trait uint8
+
+const (
+	traitLong  trait = 1 << iota // more than 80 bytes
+	traitBreak                   // a line break
+	traitURL                     // a URL or an address
+	traitComma                   // a comma or semicolon, but in parentheses
+	traitStop                    // it ends as a sentence
+	traitNoLetter
+)
+
+// traitsOf are the traits of a text.
+func traitsOf(text []byte) (t trait) {
+	if len(text) > 80 {
+		t |= traitLong
+	}
+	if bytes.ContainsAny(text, "\r\n") {
+		t |= traitBreak
+	}
+	if bytes.Contains(text, []byte("://")) || bytes.IndexByte(text, '@') > 0 {
+		t |= traitURL
+	}
+	deep := 0
+	for _, c := range text {
+		switch c {
+		case '(', '[':
+			deep++
+		case ')', ']':
+			deep--
+		case ',', ';':
+			if deep <= 0 {
+				t |= traitComma
+			}
+		}
+	}
+	if deep > 0 && bytes.ContainsAny(text, ",;") { // parentheses that do not close
+		t |= traitComma
+	}
+	if n := len(text); n > 0 && text[n-1] == '.' && !isAbbreviation(text) {
+		t |= traitStop
+	}
+	if bytes.IndexFunc(text, unicode.IsLetter) < 0 {
+		t |= traitNoLetter
+	}
+	return t
+}
+
+// isAbbreviation says whether a text that ends in a point is few words of which the last
+// is cut short, as Ref. No. is.
+func isAbbreviation(text []byte) bool {
+	words := bytes.Fields(text)
+	return len(words) > 0 && len(words) <= 3 && len(words[len(words)-1]) <= 5
+}
+
 // looksLikeName says whether a text may be a column's name: short, one line,
 // some letter, and none of the marks of a sentence or a value.
-func looksLikeName(text []byte) bool {
-	if len(text) == 0 || len(text) > 80 || bytes.ContainsAny(text, "\r\n") || bytes.Contains(text, []byte("://")) || bytes.IndexByte(text, '@') > 0 {
-		return false
-	}
-	if n := len(text); text[n-1] == '.' || bytes.ContainsAny(text, ",;") {
-		return false
-	}
-	return bytes.IndexFunc(text, unicode.IsLetter) >= 0
-}
+func looksLikeName(text []byte) bool { return len(text) > 0 && traitsOf(text) == 0 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -96,10 +97,10 @@ func (c *candidate) names(first []Cell, body []line) (yes bool, why string, evid
 	like, numbers, text := true, false, 0
 	seen := map[string]bool{}
 	twice := 0
-	for _, cell := range first {
+	for i, cell := range first {
 		if cl := classify(cell.Text); cl == classNumber || cl == classDate {
 			numbers = true
-		} else if len(cell.Text) > 0 && !looksLikeName(cell.Text) {
+		} else if len(cell.Text) > 0 && !looksLikeName(cell.Text) && !c.namesOver(i, cell.Text, body) {
 			like = false
 		}
 		if len(cell.Text) > 0 {
@@ -148,6 +149,34 @@ func (c *candidate) names(first []Cell, body []line) (yes bool, why string, evid
 	return false, "its cells do not look like names", evidence
 }
 
+// isCapitals says whether all letters of a text are capitals.
+func isCapitals(text []byte) bool {
+	return bytes.IndexFunc(text, unicode.IsUpper) >= 0 && bytes.IndexFunc(text, unicode.IsLower) < 0
+}
+
+// fewestBelow is how many texts below a record tell what its cells are.
+const fewestBelow = 3
+
+// namesOver says whether a text may be the name of a column although it has traits of
+// values: hardly any text of the column has one of them.
+func (c *candidate) namesOver(column int, text []byte, body []line) bool {
+	t := traitsOf(text)
+	if t&traitNoLetter != 0 {
+		return false
+	}
+	texts, same := 0, 0
+	for _, l := range body {
+		if column >= l.width() || l.width() != c.width && c.width > 1 || classify(l.cells[column].Text) == classEmpty {
+			continue
+		}
+		texts++
+		if traitsOf(l.cells[column].Text)&t != 0 {
+			same++
+		}
+	}
+	return texts >= fewestBelow && same*10 <= texts
+}
+
 // series says which cells of a record are numbers in equal steps, as years and
 // months are as names, where the rows below have none.
 func (c *candidate) series(cells []Cell, body []line) []bool {
@@ -185,7 +214,7 @@ func (c *candidate) series(cells []Cell, body []line) []bool {
 // it looks like its name, below where it looks like one more value.
 func (c *candidate) columnEvidence(i int, first Cell, body []line, series bool) (score float64, why string) {
 	var counts [classBoolean + 1]int
-	values, same, short, long, years, digits := 0, 0, 1<<30, 0, 0, 0
+	values, same, short, long, years, digits, capitals := 0, 0, 1<<30, 0, 0, 0, 0
 	var value []byte // the one of all rows
 	constant := true
 	for _, l := range body {
@@ -207,6 +236,9 @@ func (c *candidate) columnEvidence(i int, first Cell, body []line, series bool) 
 			}
 			if bytes.ContainsAny(text, "0123456789") {
 				digits++
+			}
+			if capitals == values-1 && isCapitals(text) {
+				capitals++
 			}
 			if value == nil {
 				value = text
@@ -247,6 +279,8 @@ func (c *candidate) columnEvidence(i int, first Cell, body []line, series bool) 
 		return 0.5, "another text than that of all rows"
 	case values >= 5 && digits == values && is == classText && !bytes.ContainsAny(first.Text, "0123456789"):
 		return 0.5, "no digit over texts that all have some"
+	case values >= 5 && capitals == values && is == classText && bytes.IndexFunc(first.Text, unicode.IsLower) >= 0:
+		return 0.5, "small letters over texts in capitals"
 	case values >= 5 && short == long: // a column of codes
 		if n == short {
 			if bytes.EqualFold(first.Text, []byte("id")) {
@@ -257,7 +291,7 @@ func (c *candidate) columnEvidence(i int, first Cell, body []line, series bool) 
 		if is == classText {
 			return 0.5, "not as long as the codes below"
 		}
-	case values >= 3 && !looksLikeName(first.Text) && is == classText:
+	case values >= 3 && is == classText && !looksLikeName(first.Text) && !c.namesOver(i, first.Text, body):
 		return -0.5, "no name"
 	}
 	return 0, ""

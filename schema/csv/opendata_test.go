@@ -162,6 +162,11 @@ func TestOpenData(t *testing.T) {
 		{"years below groups and the name of the rows", ",People,,Area,\nDistrict,2010,2020,2010,2020\n" + repeat(9, "D%[1]d,%[1]d,%[1]d,%[1]d,%[1]d\n"), ",", "District|People 2010|2020|Area 2010|2020", 9, "D1,1,1,1,1", ""},
 		{"years as values below a name that is missing", "name,n,,m\nD0,2010,2020,2011\n" + repeat(9, "D%[1]d,%[1]d,%[1]d,%[1]d\n"), ",", "name|n||m", 10, "D0,2010,2020,2011", ""},
 		{"single letters below groups", "Men,,,Women,\nage,n,,age,n\n" + repeat(9, "%[1]d,%[1]d,,%[1]d,%[1]d\n"), ",", "Men age|n||Women age|n", 9, "1,1,,1,1", ""},
+		{"names that are cut short", "Name;Str.;Ref. No.\n" + repeat(9, "Ann%[1]d Lee;Weg x%[1]d;some text%[1]d\n"), ";", "Name|Str.|Ref. No.", 9, "Ann1 Lee,Weg x1,some text1", ""},
+		{"commas in names over texts without", "\"Name\",\"Town, county\",\"Job (main, other)\"\n" + repeat(9, "\"Ann%[1]d Lee\",\"Leeds\",\"Cook, Nurse\"\n"), ",", "Name|Town, county|Job (main, other)", 9, `"Ann1 Lee","Leeds","Cook, Nurse"`, ""},
+		{"commas over texts with commas", "\"Lee, Ann\";\"Bonn, Weg\"\n\"Roy, Bob\";\"Ulm, Am Tor\"\n\"Fox, Joe\";\"Kiel, Hafen\"\n\"Ray, Eva\";\"Trier, Markt\"\n", ";", "-", 4, `"Lee, Ann","Bonn, Weg"`, ""},
+		{"questions and line breaks in names", "\"What is your name?\",\"Do you like it,\nor not?\"\n" + repeat(9, "\"Ann%[1]d Lee\",\"no answer\"\n"), ",", "What is your name?|Do you like it,\nor not?", 9, `"Ann1 Lee","no answer"`, ""},
+		{"small letters over codes in capitals", "id,cc,typ\n" + "AB,DE,XYZ\nBC,FR,ABC\nCD,IT,XYZ\nDE,DE,ABC\nEF,FR,ABC\n", ",", "id|cc|typ", 5, "AB,DE,XYZ", ""},
 		{"another last line end", "a,b\r\n" + repeat(9, "%[1]d,x\r\n") + "10,y\n", ",", "a|b", 10, "1,x", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
