@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -153,7 +154,7 @@ func (c *initCommand) text(s *Settings, looked *lookedAt, columns []schema.Seen)
 	line("    # tests:")
 	line("    #   - name: a row")
 	line("    #     csv: |")
-	for _, row := range exampleCSV(columns) {
+	for _, row := range exampleCSV(columns, cmp.Or(looked.first.Dialect.Delimiter, ",")) {
 		line("    #       %s", row)
 	}
 	line("    #     rejects: []")
@@ -259,11 +260,12 @@ func columnText(c schema.Seen, width int, numbers schema.Numbers) string {
 // commentText is a cell for a comment, which has one line.
 func commentText(s string) string { return shortText(strings.ToValidUTF8(s, "?")) }
 
-// exampleCSV is a header and a row of the columns that there are.
-func exampleCSV(columns []schema.Seen) []string {
+// exampleCSV is a header and a row of the columns that there are, parted as the source is.
+func exampleCSV(columns []schema.Seen, delimiter string) []string {
 	if len(columns) == 0 {
-		return []string{"id,amount", "1,2.50"}
+		return []string{"id" + delimiter + "amount", "1" + delimiter + "2.50"}
 	}
+	apart := "\",\r\n" + delimiter
 	var names, cells []string
 	for _, c := range columns[:min(len(columns), 6)] {
 		name := c.Name
@@ -271,10 +273,10 @@ func exampleCSV(columns []schema.Seen) []string {
 			name = c.Spellings[0]
 		}
 		cell := c.Evidence.First.Text
-		if len(cell) > 20 || strings.ContainsAny(cell, "\",\r\n") || strings.ContainsAny(name, "\",\r\n") {
+		if len(cell) > 20 || strings.ContainsAny(cell, apart) || strings.ContainsAny(name, apart) {
 			continue
 		}
 		names, cells = append(names, strings.ToValidUTF8(name, "?")), append(cells, strings.ToValidUTF8(cell, "?"))
 	}
-	return []string{strings.Join(names, ","), strings.Join(cells, ",")}
+	return []string{strings.Join(names, delimiter), strings.Join(cells, delimiter)}
 }

@@ -53,7 +53,7 @@ func TestInit(t *testing.T) {
 	inFeed := false
 	for line := range strings.Lines(out) {
 		inFeed = inFeed || strings.HasPrefix(line, "feeds:")
-		if rest, ok := strings.CutPrefix(line, "    # "); ok && inFeed && !strings.HasPrefix(rest, "Found") && !strings.HasPrefix(rest, "encoding") && !strings.HasPrefix(rest, "csv:") && !strings.Contains(rest, "only nulls") {
+		if rest, ok := strings.CutPrefix(line, "    # "); ok && inFeed && !strings.HasPrefix(rest, "Found") && !strings.HasPrefix(rest, "encoding") && !strings.Contains(rest, "only nulls") {
 			line = "    " + rest
 		}
 		lines = append(lines, line)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"strings"
 	"text/tabwriter"
@@ -93,7 +94,7 @@ func (c *sniffCommand) Run(ctx context.Context, g *Globals) error {
 		return err
 	}
 	if len(all) == 0 {
-		return &usageError{fmt.Sprintf("sniff %s: there is nothing in it to look at", c.File)}
+		return c.nothing(ctx, sources)
 	}
 	if c.json() {
 		return writeJSON(g.stdout, all[0])
@@ -102,6 +103,17 @@ func (c *sniffCommand) Run(ctx context.Context, g *Globals) error {
 		s.print(g)
 	}
 	return nil
+}
+
+// nothing says why nothing could be looked at: what was passed over cannot be read, or is
+// no text, or it is empty.
+func (c *sniffCommand) nothing(ctx context.Context, sources []producer.Source) error {
+	if c.File != "-" { // which was read
+		if err := producer.DryRun(ctx, io.Discard, sources, c.overrides(), producer.Events{}); err != nil {
+			return fmt.Errorf("sniff %w", err)
+		}
+	}
+	return &usageError{fmt.Sprintf("sniff %s: there is nothing in it to look at", c.File)}
 }
 
 func (s *sniffed) print(g *Globals) {
