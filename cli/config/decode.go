@@ -259,6 +259,9 @@ func (d *Document) scalar(n ast.Node, v reflect.Value, path string) {
 	}
 	text, expanded, err := resolve(raw, d.Dir())
 	if err != nil {
+		if v.Type() == reflect.TypeFor[Secret]() {
+			err = withoutText(err)
+		}
 		d.fail(v, placeOf(n), "", "%s: %v", path, err)
 		return
 	}

@@ -14,6 +14,21 @@ var reference = regexp.MustCompile(`\$(\$|\{[^}]*\}?)`)
 
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
+var (
+	errUnclosed    = errors.New("has no closing brace; write $$ for a dollar sign")
+	errNoReference = errors.New("is no reference: write ${VAR}, ${VAR:-default} or ${file:PATH}, and $$ for a dollar sign")
+)
+
+// withoutText is the error of a secret's reference. What is none is a part of the secret.
+func withoutText(err error) error {
+	for _, e := range [...]error{errUnclosed, errNoReference} {
+		if errors.Is(err, e) {
+			return fmt.Errorf("a ${ in it %w", e)
+		}
+	}
+	return err
+}
+
 // resolve fills in the references of a value. Relative files are below dir. An
 // error names the reference and never what was found.
 func resolve(text, dir string) (out string, expanded bool, err error) {
@@ -34,7 +49,7 @@ func resolve(text, dir string) (out string, expanded bool, err error) {
 func lookUp(ref, dir string) (string, error) {
 	inner, closed := strings.CutSuffix(ref[len("${"):], "}")
 	if !closed {
-		return "", fmt.Errorf("%s has no closing brace; write $$ for a dollar sign", ref)
+		return "", fmt.Errorf("%s %w", ref, errUnclosed)
 	}
 	if name, ok := strings.CutPrefix(inner, "file:"); ok {
 		if !filepath.IsAbs(name) {
@@ -52,7 +67,7 @@ func lookUp(ref, dir string) (string, error) {
 	}
 	name, fallback, defaulted := strings.Cut(inner, ":-")
 	if !variable.MatchString(name) {
-		return "", fmt.Errorf("%s is no reference: write ${VAR}, ${VAR:-default} or ${file:PATH}, and $$ for a dollar sign", ref)
+		return "", fmt.Errorf("%s %w", ref, errNoReference)
 	}
 	value, ok := os.LookupEnv(name)
 	if ok && (value != "" || !defaulted) {
