@@ -52,6 +52,7 @@ func TestSteps(t *testing.T) {
 		}}}}}, []string{`{"user":{"id":9007199254740993},"items":[{"sku":"p"},{"sku":"q"}]}`, `{"user":{"id":null}}`, `{"user":{"id":"x"}}`, `{`},
 			"a string, id bigint, items string, sku string", []string{`{"user":{"id":9007199254740993},"items":[{"sku":"p"},{"sku":"q"}]}|9007199254740993|[{"sku":"p"},{"sku":"q"}]|q`, `{"user":{"id":null}}|||`},
 			[]string{`2 transform[0] json of id: "x" is no bigint`, `3 transform[0] json of a: "{" is no JSON`}},
+		{"json in json", "a string", transform.Spec{{JSON: map[string]*transform.JSON{"a": {Columns: map[string]*transform.JSONColumn{"b": {}}}}}}, []string{`{"b":{"x":"<i> & 'é'","y":[1.50,null]}}`}, "a string, b string", []string{`{"b":{"x":"<i> & 'é'","y":[1.50,null]}}|{"x":"<i> & 'é'","y":[1.50,null]}`}, nil},
 		{"what is filtered does not fail", "a string", transform.Spec{{Where: `a != "x"`}, {Cast: map[string]string{"a": "bigint"}}}, []string{"x", "1"}, "a bigint", []string{"1"}, nil},
 		{"undecided columns", "a unknown, b bigint", transform.Spec{{Set: map[string]string{"c": "a + b", "d": "a ?? b"}}, {Cast: map[string]string{"a": "date"}}}, []string{"|1"}, "a date, b bigint, c unknown, d bigint", []string{"|1||1"}, nil},
 	} {
