@@ -275,6 +275,9 @@ func textOfJSON(value any) (text []byte, found bool) {
 	case bool:
 		return strconv.AppendBool(nil, x), true
 	}
-	text, err := json.Marshal(value)
-	return text, err == nil
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // <b> stays as people look for it
+	err := e.Encode(value)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err == nil
 }
