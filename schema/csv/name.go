@@ -158,10 +158,10 @@ func isCapitals(text []byte) bool {
 const fewestBelow = 3
 
 // namesOver says whether a text may be the name of a column although it has traits of
-// values: hardly any text of the column has one of them.
+// values, and is no sentence: hardly any text of the column has one of them.
 func (c *candidate) namesOver(column int, text []byte, body []line) bool {
 	t := traitsOf(text)
-	if t&traitNoLetter != 0 {
+	if t&(traitNoLetter|traitStop) != 0 || c.width < 2 {
 		return false
 	}
 	texts, same := 0, 0

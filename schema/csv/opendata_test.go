@@ -165,6 +165,7 @@ func TestOpenData(t *testing.T) {
 		{"names that are cut short", "Name;Str.;Ref. No.\n" + repeat(9, "Ann%[1]d Lee;Weg x%[1]d;some text%[1]d\n"), ";", "Name|Str.|Ref. No.", 9, "Ann1 Lee,Weg x1,some text1", ""},
 		{"commas in names over texts without", "\"Name\",\"Town, county\",\"Job (main, other)\"\n" + repeat(9, "\"Ann%[1]d Lee\",\"Leeds\",\"Cook, Nurse\"\n"), ",", "Name|Town, county|Job (main, other)", 9, `"Ann1 Lee","Leeds","Cook, Nurse"`, ""},
 		{"commas over texts with commas", "\"Lee, Ann\";\"Bonn, Weg\"\n\"Roy, Bob\";\"Ulm, Am Tor\"\n\"Fox, Joe\";\"Kiel, Hafen\"\n\"Ray, Eva\";\"Trier, Markt\"\n", ";", "-", 4, `"Lee, Ann","Bonn, Weg"`, ""},
+		{"a sentence over texts that are none", "Hans Meier;wohnt in Ulm, am Tor.\nIna Lang;wohnt in Bonn\nUte Kurz;wohnt in Kiel\nJan Breit;zog weg\n", ";", "-", 4, `Hans Meier,"wohnt in Ulm, am Tor."`, ""},
 		{"questions and line breaks in names", "\"What is your name?\",\"Do you like it,\nor not?\"\n" + repeat(9, "\"Ann%[1]d Lee\",\"no answer\"\n"), ",", "What is your name?|Do you like it,\nor not?", 9, `"Ann1 Lee","no answer"`, ""},
 		{"small letters over codes in capitals", "id,cc,typ\n" + "AB,DE,XYZ\nBC,FR,ABC\nCD,IT,XYZ\nDE,DE,ABC\nEF,FR,ABC\n", ",", "id|cc|typ", 5, "AB,DE,XYZ", ""},
 		{"another last line end", "a,b\r\n" + repeat(9, "%[1]d,x\r\n") + "10,y\n", ",", "a|b", 10, "1,x", ""},
