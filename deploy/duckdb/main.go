@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/big"
 	"os"
 	"os/signal"
 	"strconv"
@@ -121,6 +122,8 @@ func text(v any, typ string) string {
 		return number(v, 64)
 	case float32:
 		return number(float64(v), 32)
+	case duckdb.Decimal:
+		return decimal(v)
 	case duckdb.Map:
 		members := make(map[string]any, len(v))
 		for key, value := range v {
@@ -143,6 +146,21 @@ func number(f float64, bits int) string {
 		s += ".0"
 	}
 	return s
+}
+
+// decimal has all digits of its scale, 2.50 of a decimal(10,2).
+func decimal(d duckdb.Decimal) string {
+	digits := new(big.Int).Abs(d.Value).String()
+	if scale := int(d.Scale); scale > 0 {
+		if missing := scale + 1 - len(digits); missing > 0 {
+			digits = strings.Repeat("0", missing) + digits
+		}
+		digits = digits[:len(digits)-scale] + "." + digits[len(digits)-scale:]
+	}
+	if d.Value.Sign() < 0 {
+		return "-" + digits
+	}
+	return digits
 }
 
 func nested(v any) string {

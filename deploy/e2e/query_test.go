@@ -24,6 +24,9 @@ func TestQueryWithDuckDB(t *testing.T) {
 	if r := ask(0, "SELECT count(*) AS n, sum(amount) AS s FROM sales WHERE day_date = DATE '2026-01-02';", "json"); r.stdout != "[\n{\"n\":\"2\",\"s\":\"4.0\"}\n]\n" {
 		t.Errorf("%q", r.stdout)
 	}
+	if r := ask(0, "SELECT CAST(2.5 AS DECIMAL(10,2)) AS a, CAST(-0.05 AS DECIMAL(4,2)) AS b, CAST(0 AS DECIMAL(4,2)) AS c, CAST(70 AS DECIMAL(5,0)) AS d, CAST('12345678901234567.50' AS DECIMAL(38,2)) AS e", "csv"); r.stdout != "a,b,c,d,e\n2.50,-0.05,0.00,70,12345678901234567.50\n" {
+		t.Errorf("%q", r.stdout)
+	}
 	if r := ask(0, "SELECT rule, line FROM sales__quarantine", "table"); !strings.Contains(r.stdout, "cell_count") {
 		t.Errorf("%v", r)
 	}
