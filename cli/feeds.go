@@ -290,7 +290,7 @@ func (f *feed) registered(ctx context.Context, work func() error) error {
 func (f *feed) finish(ctx context.Context, err error) error {
 	f.report.commits(f.progress)
 	if err != nil && !interrupted(ctx, err) {
-		return err
+		return f.conn.explain(err)
 	}
 	// An interrupted run has drained: what it did is worth telling.
 	if e := f.report.finish(context.WithoutCancel(ctx), f.registrar, f.Catalog); e != nil {
@@ -299,7 +299,7 @@ func (f *feed) finish(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Canceled
 	}
-	return f.report.verdict(&f.Quarantine)
+	return f.conn.explain(f.report.verdict(&f.Quarantine))
 }
 
 func interrupted(ctx context.Context, err error) bool {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -86,6 +87,17 @@ func (k *Kafka) logDir(lake *Lake) string {
 		return k.KafkaDir
 	}
 	return lake.kafkaDir()
+}
+
+// explain says what keeps the embedded Kafka from storing what it is sent, if it is that.
+func (c *connection) explain(err error) error {
+	if c == nil || c.embedded == nil || !errors.Is(err, broker.ErrStorage) {
+		return err
+	}
+	if why := c.embedded.Writable(); why != nil {
+		return fmt.Errorf("%w: %w", err, why)
+	}
+	return err
 }
 
 func (c *connection) Close() error {

@@ -117,7 +117,7 @@ func (f *feed) produce(ctx context.Context, follow bool) (err error) {
 	if ctx.Err() != nil {
 		return context.Canceled
 	}
-	return f.report.failure()
+	return f.conn.explain(f.report.failure())
 }
 
 // printSent prints what was sent.

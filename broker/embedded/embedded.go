@@ -167,6 +167,24 @@ func (b *Broker) Size() (n int64, err error) {
 	return n, err
 }
 
+// Writable says why the log cannot be written, as far as opening its files tells. kfake
+// answers a client with an unknown error then.
+func (b *Broker) Writable() error {
+	return filepath.WalkDir(b.dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(name) != ".dat" {
+			return err
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("the embedded Kafka cannot write its log: %w", err)
+		}
+		return f.Close()
+	})
+}
+
 // Close stops the broker and unlocks the folder.
 func (b *Broker) Close() error {
 	err := errors.Join(b.faults.close(b.cluster), b.lock.Unlock())
