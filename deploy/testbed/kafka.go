@@ -55,7 +55,7 @@ func Kafka(t testing.TB) *KafkaServer {
 
 // client asks the broker itself, as no part of lakefeed does.
 func (k *KafkaServer) client() *kafkago.Client {
-	return &kafkago.Client{Addr: kafkago.TCP(k.Brokers), Timeout: 10 * time.Second}
+	return &kafkago.Client{Addr: kafkago.TCP(k.Brokers), Timeout: time.Minute}
 }
 
 // HasTopic says whether there is a topic of that name.

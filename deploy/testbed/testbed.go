@@ -14,6 +14,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -317,14 +318,18 @@ func Close() error {
 	return errors.Join(errs...)
 }
 
-// freePort is a port of the loopback interface that nobody listens at.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// freePort is a port of the loopback interface that nobody listens at: none of those
+// that a system gives to whoever asks for any, as a container that is started again has to
+// find its own still free.
+func freePort() (port int, err error) {
+	for range 100 {
+		port = 20_000 + mathrand.IntN(10_000)
+		var l net.Listener
+		if l, err = net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }
 
 // Name makes a name that no other test has: of a bucket, a topic, a database.
