@@ -66,6 +66,10 @@ func build(m *testing.M) (int, error) {
 	return code, testbed.Close()
 }
 
+// long says that the longer campaigns are to be run, too: each fault of a rebuild, where
+// otherwise it is those that stand for them.
+func long() bool { return os.Getenv("LAKEFEED_LONG_TESTS") == "1" && !testing.Short() }
+
 // limit is how long any one command may take before the test gives up on it.
 const limit = 10 * time.Minute
 

@@ -249,7 +249,7 @@ func TestRebuildFromRawZone(t *testing.T) {
 	t.Run("faults", func(t *testing.T) {
 		t.Parallel()
 		points := append([]string{fault.FileStaged, fault.RecordCreate, fault.RecordCreated, fault.FilePublish, fault.SchemaAppended}, fault.RebuildPoints...)
-		if testing.Short() {
+		if !long() {
 			points = []string{fault.Inferred, fault.RecordCreated, fault.SetChange}
 		}
 		for _, point := range points {
@@ -274,7 +274,7 @@ func TestRawZoneFaultPoints(t *testing.T) {
 	t.Parallel()
 	points := append(slices.Clone(fault.RawPoints), fault.BatchSend, fault.BatchSent, fault.ProgressWritten, fault.EndSend, fault.EndSent, fault.BatchTaken, fault.RecordCreate, fault.RecordCreated, fault.FilePublish)
 	passings := 4
-	if testing.Short() {
+	if !long() {
 		points, passings = []string{fault.RawWrite, fault.RawWritten, fault.BatchSent, fault.RecordCreate}, 2
 	}
 	in := t.TempDir()

@@ -69,7 +69,7 @@ func visibleRows(t *testing.T, lake string) int {
 func TestRebuildFaultPoints(t *testing.T) {
 	t.Parallel()
 	points := fault.RebuildPoints
-	if !testing.Short() {
+	if long() {
 		points = append(append([]string{}, points...), fault.BatchTaken, fault.SchemaAppend, fault.SchemaAppended, fault.FileStage, fault.FileStaged,
 			fault.RecordCreate, fault.RecordCreated, fault.FilePublish, fault.FilePublished, fault.CheckpointWrite, fault.CheckpointWritten, fault.ObjectCreate)
 	}

@@ -170,7 +170,7 @@ func TestRollbackNowFaultPoints(t *testing.T) {
 	ok(t, "ingest", filepath.Join(base, "in", "since.csv"), "--lake", lake, "--table", "rows", "--meta", "--flush-size", "10kB")
 	rows += 2000
 	points := fault.NowPoints
-	if testing.Short() {
+	if !long() {
 		points = []string{fault.SwapBegun, fault.SetChanged, fault.SwapDecided, fault.SwapTold, fault.RecordCreated}
 	}
 	for _, point := range points {
