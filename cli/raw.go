@@ -62,6 +62,9 @@ func (c *rawCommand) Run(ctx context.Context, g *Globals) error {
 	}
 	switch {
 	case c.Object == "":
+		if len(objects) == 0 {
+			fmt.Fprintf(g.stderr, "topic %s has no raw zone: ingest or produce with --raw-zone begin one\n", table.Topic())
+		}
 		return c.list(g, objects)
 	case found == nil:
 		return &usageError{fmt.Sprintf("%s is not in the raw zone of topic %s: lakefeed raw %s lists what is", quote(c.Object), table.Topic(), c.Table)}
