@@ -49,24 +49,9 @@ func CheckFiles(ctx context.Context, lake Store, table string) error {
 	if !errors.Is(err, ErrNotExist) {
 		return err
 	}
-	found := ""
-	for _, prefix := range []string{table + "/", table + quarantineSuffix + "/", table + ".g", table + quarantineSuffix + ".g"} {
-		for o, err := range lake.List(ctx, prefix, "") {
-			if err != nil {
-				return err
-			}
-			top, _, _ := strings.Cut(o.Key, "/")
-			if _, ok := ParseFileKey(o.Key); ok && TableOfFolder(top) == table && !hidden(o.Key, top+"/") {
-				found = o.Key
-				break
-			}
-		}
-		if found != "" {
-			break
-		}
-	}
-	if found == "" {
-		return nil
+	found, err := dataFile(ctx, lake, table)
+	if err != nil || found == "" {
+		return err
 	}
 	// State comes before files: what another process has made meanwhile is there now.
 	for _, err := range lake.List(ctx, t.root(), "") {
@@ -74,6 +59,23 @@ func CheckFiles(ctx context.Context, lake Store, table string) error {
 	}
 	return &StateError{fmt.Sprintf("open table %s in %s: it has files, such as %s, but none of its state, below %s, which says what is in them: with another one every row would be new, and be there twice. "+
 		"Put the state back as it was; or move the folders %[1]s, %[1]s%[5]s, and those of other generations such as %[1]s.g2, away and run it again: the table is made anew from its topic and the sources", table, lake, found, t.root(), quarantineSuffix)}
+}
+
+// dataFile is the key of a file that has rows of a table or of its quarantine, of any
+// generation, or empty when there is none.
+func dataFile(ctx context.Context, lake Store, table string) (string, error) {
+	for _, prefix := range []string{table + "/", table + quarantineSuffix + "/", table + ".g", table + quarantineSuffix + ".g"} {
+		for o, err := range lake.List(ctx, prefix, "") {
+			if err != nil {
+				return "", err
+			}
+			top, _, _ := strings.Cut(o.Key, "/")
+			if _, ok := ParseFileKey(o.Key); ok && TableOfFolder(top) == table && !hidden(o.Key, top+"/") {
+				return o.Key, nil
+			}
+		}
+	}
+	return "", nil
 }
 
 // WithState gives a lake whose state, all below _lakefeed/, is in another store. The
