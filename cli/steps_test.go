@@ -20,18 +20,10 @@ func TestStepsAreExplained(t *testing.T) {
 	}
 	config("2")
 	write(t, "a.csv", "id,n,mail,code,gone\n1,2,a@b,x,1\n2,3,c@d,x,2\n")
-	run := func(code int, args ...string) string {
-		t.Helper()
-		got, out, talk := command(t.Context(), "", args...)
-		if got != code {
-			t.Errorf("%v: exit %d\n%s%s", args, got, out, talk)
-		}
-		return out + talk
-	}
-	if said := run(exitDone, "validate"); !strings.Contains(said, "on_cell_count: rescue is as reject for a feed with masks") {
+	if said := exits(t, exitDone, "validate"); !strings.Contains(said, "on_cell_count: rescue is as reject for a feed with masks") {
 		t.Errorf("validate says %s", said)
 	}
-	run(exitDone, "ingest")
+	exits(t, exitDone, "ingest")
 	for column, want := range map[string][]string{
 		"id":     {"decided by 2 cells"},
 		"amount": {"it is the feed's column n", "decided by 2 cells", "from 2 to 3"},
@@ -39,7 +31,7 @@ func TestStepsAreExplained(t *testing.T) {
 		"mail":   {"made by transform[2] mask"},
 		"code":   {"made by transform[3] map, of the feed's code"},
 	} {
-		said := run(exitDone, "schema", "why", "t", column)
+		said := exits(t, exitDone, "schema", "why", "t", column)
 		for _, part := range want {
 			if !strings.Contains(said, part) {
 				t.Errorf("of %s is said %s, want %s", column, said, part)
@@ -49,17 +41,17 @@ func TestStepsAreExplained(t *testing.T) {
 			t.Errorf("of %s is said %s", column, said)
 		}
 	}
-	if said := run(exitUsage, "schema", "why", "t", "gone"); !strings.Contains(said, "its steps leave it out") {
+	if said := exits(t, exitUsage, "schema", "why", "t", "gone"); !strings.Contains(said, "its steps leave it out") {
 		t.Errorf("of a column that is dropped is said %s", said)
 	}
 	const changed = "not those that"
 	// Another file of values is no other step.
 	write(t, "codes.csv", "code,name\nx,Ex\ny,Why\n")
-	if said := run(exitDone, "plan") + run(exitDone, "ingest"); strings.Contains(said, changed) {
+	if said := exits(t, exitDone, "plan") + exits(t, exitDone, "ingest"); strings.Contains(said, changed) {
 		t.Errorf("of the same steps is said %s", said)
 	}
 	config("3")
-	if said := run(exitDone, "plan"); !strings.Contains(said, changed) || !strings.Contains(said, "2 rows stay as they are") {
+	if said := exits(t, exitDone, "plan"); !strings.Contains(said, changed) || !strings.Contains(said, "2 rows stay as they are") {
 		t.Errorf("plan says %s", said)
 	}
 	write(t, "b.csv", "id,n,mail,code,gone\n3,4,e@f,y,1\n")
@@ -68,14 +60,14 @@ func TestStepsAreExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, "lakefeed.yaml", strings.Replace(string(text), "source: a.csv", "source: [a.csv, b.csv]", 1))
-	if said := run(exitDone, "ingest"); strings.Count(said, changed) != 1 {
+	if said := exits(t, exitDone, "ingest"); strings.Count(said, changed) != 1 {
 		t.Errorf("ingest says %s", said)
 	}
-	if said := run(exitDone, "plan") + run(exitDone, "ingest"); strings.Contains(said, changed) {
+	if said := exits(t, exitDone, "plan") + exits(t, exitDone, "ingest"); strings.Contains(said, changed) {
 		t.Errorf("once more is said %s", said)
 	}
-	run(exitDone, "rebuild", "t")
-	if said := run(exitDone, "schema", "why", "t", "twice"); !strings.Contains(said, "amount * 3") {
+	exits(t, exitDone, "rebuild", "t")
+	if said := exits(t, exitDone, "schema", "why", "t", "twice"); !strings.Contains(said, "amount * 3") {
 		t.Errorf("after a rebuild is said %s", said)
 	}
 }
@@ -90,28 +82,20 @@ func TestMasksNeedTheirConfiguration(t *testing.T) {
 	config("{mask: {mail: redact}}")
 	write(t, "a.csv", "id,mail\n1,canary@a\n2,canary@b,3\n")
 	write(t, "b.csv", "id,mail\n3,canary@c\n")
-	run := func(code int, args ...string) string {
-		t.Helper()
-		got, out, talk := command(t.Context(), "", args...)
-		if got != code {
-			t.Errorf("%v: exit %d\n%s%s", args, got, out, talk)
-		}
-		return out + talk
-	}
-	run(exitDone, "ingest")
+	exits(t, exitDone, "ingest")
 	for _, args := range [][]string{{"ingest", "b.csv", "--table", "t"}, {"consume", "--lake", "lake", "--table", "t", "--topic", "t", "--drain"}} {
-		if said := run(exitUsage, args...); !strings.Contains(said, "table t has masks") || !strings.Contains(said, "-c FILE") {
+		if said := exits(t, exitUsage, args...); !strings.Contains(said, "table t has masks") || !strings.Contains(said, "-c FILE") {
 			t.Errorf("%v says %s", args, said)
 		}
 	}
 	if err := os.Rename("lakefeed.yaml", "other.yaml"); err != nil {
 		t.Fatal(err)
 	}
-	if said := run(exitUsage, "rejects", "replay", "t", "--on-cell-count", "rescue"); !strings.Contains(said, "-c FILE") {
+	if said := exits(t, exitUsage, "rejects", "replay", "t", "--on-cell-count", "rescue"); !strings.Contains(said, "-c FILE") {
 		t.Errorf("replay says %s", said)
 	}
-	run(exitQuarantine, "rejects", "replay", "t", "-c", "other.yaml", "--on-cell-count", "rescue")
-	run(exitDone, "ingest", "b.csv", "-c", "other.yaml")
+	exits(t, exitQuarantine, "rejects", "replay", "t", "-c", "other.yaml", "--on-cell-count", "rescue")
+	exits(t, exitDone, "ingest", "b.csv", "-c", "other.yaml")
 	files, err := filepath.Glob("lake/t/*.parquet")
 	if err != nil || len(files) != 2 {
 		t.Fatal(files, err)
@@ -123,9 +107,19 @@ func TestMasksNeedTheirConfiguration(t *testing.T) {
 	}
 	// A configuration may say that there are no masks any more.
 	config("{set: {twice: id * 2}}")
-	if said := run(exitDone, "ingest"); !strings.Contains(said, "not those that") {
+	if said := exits(t, exitDone, "ingest"); !strings.Contains(said, "not those that") {
 		t.Errorf("ingest without the mask says %s", said)
 	}
+}
+
+// exits runs a command line, which must end with that code, and gives what it says.
+func exits(t *testing.T, code int, args ...string) string {
+	t.Helper()
+	got, out, talk := command(t.Context(), "", args...)
+	if got != code {
+		t.Errorf("%v: exit %d\n%s%s", args, got, out, talk)
+	}
+	return out + talk
 }
 
 // Tests of a feed that others send to: messages go in, and a message's place stands for
