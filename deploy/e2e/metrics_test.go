@@ -5,10 +5,13 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"lakefeed/deploy/testbed"
 )
 
 // What a run counts is what it did.
@@ -18,7 +21,11 @@ func TestMetrics(t *testing.T) {
 	// The second file has a new column, a cell of another type, and a row with a cell too many.
 	writeFile(t, filepath.Join(dir, "in/1.csv"), "id,amount\n1,1.5\n2,2.5\n")
 	writeFile(t, filepath.Join(dir, "in/2.csv"), "id,amount,more\n3,much,x\n4,1.25,y,z\n")
-	address := freeAddress(t)
+	port, err := testbed.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	p := start(t, nil, "ingest", filepath.Join(dir, "in"), "--lake", filepath.Join(dir, "lake"), "--table", "sales",
 		"--column", "amount=double", "--follow", "--flush-every", "100ms", "--http", address)
 	counted := func(want ...string) func() bool {
@@ -71,28 +78,6 @@ func TestMetrics(t *testing.T) {
 	if _, err := get("http://" + address + "/healthz"); err == nil {
 		t.Error("it is served still")
 	}
-}
-
-// freeAddress is an address that nobody listens at. Connections of a port that ended a
-// moment ago keep it from being given to whoever asks for any.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	there, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer there.Close()
-	here, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	here.Close() // the one that ends first is the one that is remembered
-	return l.Addr().String()
 }
 
 func get(url string) (string, error) {

@@ -104,7 +104,7 @@ func (c *conflictTable) watch(t *testing.T) (stop func() (looks int), look func(
 	})
 	look = func() {
 		before := looks.Load()
-		until(t, "Trino has looked", func() bool { return looks.Load() > before })
+		until(t, "Trino has looked", func() bool { return looks.Load() > before || t.Failed() })
 	}
 	t.Cleanup(func() { stop() })
 	engine, least := c.trino.In(c.database), c.sent

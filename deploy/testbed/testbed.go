@@ -245,7 +245,7 @@ func start(s spec) (*Container, error) {
 	c := &Container{Name: s.name, ports: map[string]int{}}
 	bindings := network.PortMap{}
 	for _, inside := range s.ports {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return nil, err
 		}
@@ -318,10 +318,10 @@ func Close() error {
 	return errors.Join(errs...)
 }
 
-// freePort is a port of the loopback interface that nobody listens at: none of those
+// FreePort is a port of the loopback interface that nobody listens at: none of those
 // that a system gives to whoever asks for any, as a container that is started again has to
 // find its own still free.
-func freePort() (port int, err error) {
+func FreePort() (port int, err error) {
 	for range 100 {
 		port = 20_000 + mathrand.IntN(10_000)
 		var l net.Listener
