@@ -166,7 +166,7 @@ func (c *candidate) namesOver(column int, text []byte, body []line) bool {
 	}
 	texts, same := 0, 0
 	for _, l := range body {
-		if column >= l.width() || l.width() != c.width && c.width > 1 || classify(l.cells[column].Text) == classEmpty {
+		if l.width() != c.width || classify(l.cells[column].Text) == classEmpty {
 			continue
 		}
 		texts++
