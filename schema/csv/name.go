@@ -161,7 +161,7 @@ const fewestBelow = 3
 // values, and is no sentence: hardly any text of the column has one of them.
 func (c *candidate) namesOver(column int, text []byte, body []line) bool {
 	t := traitsOf(text)
-	if t&(traitNoLetter|traitStop) != 0 || c.width < 2 {
+	if t&(traitNoLetter|traitStop) != 0 || c.width < 2 || column >= c.width {
 		return false
 	}
 	texts, same := 0, 0

@@ -162,7 +162,7 @@ func TestSniffKnown(t *testing.T) {
 }
 
 func FuzzSniff(f *testing.F) {
-	for _, text := range []string{"a,b\n1,2\n", "a;b\n'x';\"\\\"\"\n", "\xff\xfea\x00\n\x00", "caf\xe9\n", "\ufeff\n\n", "a\tb\r1\t2\r", "1:2:3\n4:5:6\n7:8:9\n"} {
+	for _, text := range []string{"a,b\n1,2\n", "a;b\n'x';\"\\\"\"\n", "\xff\xfea\x00\n\x00", "caf\xe9\n", "\ufeff\n\n", "a\tb\r1\t2\r", "1:2:3\n4:5:6\n7:8:9\n", ",,;\xba\r,\n*\r,"} {
 		f.Add([]byte(text), true)
 		f.Add([]byte(text), false)
 	}
