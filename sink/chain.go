@@ -68,7 +68,7 @@ type ChainError struct {
 }
 
 func (e *ChainError) Error() string {
-	return fmt.Sprintf("read %s: %v: the commit chain was changed by hand; put its objects back as they were", e.Key, e.Err)
+	return fmt.Sprintf("read %s: %v: the commit chain was changed by hand; put its objects back as they were; without a copy of them, move the table's folders, its quarantine's and its _lakefeed/TABLE away: it is made anew of its topic and of the sources that are sent again", e.Key, e.Err)
 }
 
 func (e *ChainError) Unwrap() error { return e.Err }
