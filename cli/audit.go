@@ -57,14 +57,24 @@ func (c *auditCommand) Run(ctx context.Context, g *Globals) error {
 	if c.Topic != "" && c.Topic != table.Topic() {
 		return &usageError{fmt.Sprintf("table %s is filled from topic %s, not %s", c.Table, table.Topic(), c.Topic)}
 	}
+	var topic *auditedTopic
+	if c.Deep || c.WholeTopic { // without it there is nothing to begin
+		if topic, err = c.open(ctx, g, store, table); err != nil {
+			return err
+		}
+		defer topic.close()
+		if topic.without != "" {
+			return &usageError{fmt.Sprintf("compare table %s with topic %s: %s", c.Table, table.Topic(), topic.without)}
+		}
+	}
 	report := sink.NewAuditReport(c.Limit)
 	audit := &sink.Audit{Table: table, Report: report, Memory: int64(c.Memory)}
 	if err := audit.Run(ctx); err != nil {
 		return err
 	}
 	// What is known of the lake is worth telling when the topic cannot be read.
-	compared := c.compare(ctx, g, store, table, report)
-	if err := errors.Join(compared, c.print(g, report)); err != nil {
+	compared := c.compare(ctx, g, store, table, topic, report)
+	if err := errors.Join(compared, c.print(g, report, compared == nil)); err != nil {
 		return err
 	}
 	if n := report.Of(sink.Damage); n > 0 {
@@ -73,59 +83,84 @@ func (c *auditCommand) Run(ctx context.Context, g *Globals) error {
 	return nil
 }
 
-// compare compares the table with its topic, and with the topic's raw zone, where they
-// are to be had.
-func (c *auditCommand) compare(ctx context.Context, g *Globals, store sink.Store, table *sink.Table, report *sink.AuditReport) error {
-	without := func(why string) error {
-		if c.Deep || c.WholeTopic {
-			return &usageError{fmt.Sprintf("compare table %s with topic %s: %s", c.Table, table.Topic(), why)}
-		}
-		report.Add(sink.Finding{Level: sink.Note, Kind: sink.TopicNotCompared, Message: "the table was not compared with topic " + table.Topic() + ": " + why})
-		return nil
+// auditedTopic is what a table is compared with.
+type auditedTopic struct {
+	conn    *connection // nil where there is no Kafka
+	zone    *raw.Zone
+	gone    string // why there is no topic, though its raw zone may have its rows
+	without string // why there is nothing to compare with
+}
+
+// close ends the connection, if there is one. It may be called of nil.
+func (t *auditedTopic) close() {
+	if t != nil && t.conn != nil {
+		t.conn.Close()
 	}
+}
+
+// open finds the table's topic and the topic's raw zone, as far as they are to be had.
+func (c *auditCommand) open(ctx context.Context, g *Globals, store sink.Store, table *sink.Table) (*auditedTopic, error) {
 	if c.NoTopic {
-		return without("--no-topic was given")
+		return &auditedTopic{without: "--no-topic was given"}, nil
 	}
+	zone, err := raw.Open(store, table.Topic())
+	if err != nil {
+		return nil, err
+	}
+	used, err := zone.Used(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := &auditedTopic{zone: zone}
+	if dir := c.logDir(&c.Lake); c.embeddedLog() && dir == "" {
+		t.gone = "no Kafka is named; give its brokers with --brokers, or the folder of an embedded one's log with --kafka-dir"
+	} else if _, err := os.Stat(dir); c.embeddedLog() && err != nil {
+		t.gone = fmt.Sprintf("there is no log of an embedded Kafka in %s; name the brokers with --brokers, or the log with --kafka-dir", dir)
+	}
+	if t.gone == "" {
+		t.conn, err = c.connect(g, &c.Lake)
+		if errors.Is(err, embedded.ErrLocked) {
+			return &auditedTopic{without: fmt.Sprintf("the log of the embedded Kafka in %s is in use by another process; do it when that has ended", c.logDir(&c.Lake))}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if _, err := t.conn.client.Topic(ctx, table.Topic()); errors.Is(err, broker.ErrNoTopic) {
+			t.gone = "there is no such topic"
+		} else if err != nil {
+			t.close()
+			return nil, err
+		}
+	}
+	if t.gone != "" && !used {
+		t.without = t.gone
+	}
+	return t, nil
+}
+
+// compare compares the table with its topic, and with the topic's raw zone, where they
+// are to be had. A topic that is nil is opened first.
+func (c *auditCommand) compare(ctx context.Context, g *Globals, store sink.Store, table *sink.Table, topic *auditedTopic, report *sink.AuditReport) error {
 	position, err := sink.ParsePosition(report.Position)
 	if err != nil {
 		return err
 	}
-	zone, err := raw.Open(store, table.Topic())
-	if err != nil {
-		return err
-	}
-	used, err := zone.Used(ctx)
-	if err != nil {
-		return err
-	}
-	audit := &consumer.Audit{Raw: zone, Table: table, Report: report, Position: position, Deep: c.Deep, Whole: c.WholeTopic, Secret: maskKey}
-	gone := ""
-	if c.embeddedLog() {
-		if _, err := os.Stat(c.logDir(&c.Lake)); err != nil {
-			gone = fmt.Sprintf("there is no log of an embedded Kafka in %s; name the brokers with --brokers, or the log with --kafka-dir", c.logDir(&c.Lake))
-		}
-	}
-	if gone == "" {
-		conn, err := c.connect(g, &c.Lake)
-		if errors.Is(err, embedded.ErrLocked) {
-			return without(fmt.Sprintf("the log of the embedded Kafka in %s is in use by another process; do it when that has ended", c.logDir(&c.Lake)))
-		}
-		if err != nil {
+	if topic == nil {
+		if topic, err = c.open(ctx, g, store, table); err != nil {
 			return err
 		}
-		defer conn.Close()
-		audit.Client = conn.client
-		if _, err := conn.client.Topic(ctx, table.Topic()); errors.Is(err, broker.ErrNoTopic) {
-			gone = "there is no such topic"
-		} else if err != nil {
-			return err
-		}
+		defer topic.close()
 	}
-	if gone != "" && !used {
-		return without(gone)
+	switch {
+	case topic.without != "":
+		report.Add(sink.Finding{Level: sink.Note, Kind: sink.TopicNotCompared, Message: "the table was not compared with topic " + table.Topic() + ": " + topic.without})
+		return nil
+	case topic.gone != "":
+		report.Add(sink.Finding{Level: sink.Note, Kind: sink.TopicNotCompared, Message: "topic " + table.Topic() + " was not read: " + topic.gone + "; what its raw zone has was"})
 	}
-	if gone != "" {
-		report.Add(sink.Finding{Level: sink.Note, Kind: sink.TopicNotCompared, Message: "topic " + table.Topic() + " was not read: " + gone + "; what its raw zone has was"})
+	audit := &consumer.Audit{Raw: topic.zone, Table: table, Report: report, Position: position, Deep: c.Deep, Whole: c.WholeTopic, Secret: maskKey}
+	if topic.conn != nil {
+		audit.Client = topic.conn.client
 	}
 	report.Deep = c.Deep
 	return audit.Run(ctx)
@@ -187,7 +222,9 @@ func printCompared(w io.Writer, r *sink.AuditReport) {
 	}
 }
 
-func (c *auditCommand) print(g *Globals, r *sink.AuditReport) error {
+// print shows the report. Where the comparison with the topic was broken off, it is not
+// said that nothing is missing.
+func (c *auditCommand) print(g *Globals, r *sink.AuditReport, compared bool) error {
 	if c.json() {
 		return writeJSON(g.stdout, r)
 	}
@@ -224,6 +261,8 @@ func (c *auditCommand) print(g *Globals, r *sink.AuditReport) error {
 	switch damage, loss := r.Of(sink.Damage), r.Of(sink.Loss); {
 	case damage > 0:
 		fmt.Fprintf(w, "%s of damage\n", plural(damage, "finding"))
+	case !compared:
+		fmt.Fprintln(w, "not clean yet: no damage was found in the lake, but the comparison with the topic was not done")
 	case loss > 0:
 		fmt.Fprintf(w, "as on record: nothing is missing and nothing is there twice, but for %s of loss that the lake has on record\n", plural(loss, "finding"))
 	default:
