@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -87,6 +88,22 @@ func (k *Kafka) logDir(lake *Lake) string {
 		return k.KafkaDir
 	}
 	return lake.kafkaDir()
+}
+
+// leaveNoLog is for who writes nothing: where the embedded Kafka has no log, it gets an
+// empty one in a temporary folder, which remove removes.
+func (k *Kafka) leaveNoLog(lake *Lake) (remove func(), err error) {
+	dir := k.logDir(lake)
+	if !k.embeddedLog() || dir == "" {
+		return func() {}, nil
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	if k.KafkaDir, err = os.MkdirTemp("", "lakefeed-"); err != nil {
+		return nil, err
+	}
+	return func() { os.RemoveAll(k.KafkaDir) }, nil
 }
 
 // explain says what keeps the embedded Kafka from storing what it is sent, if it is that.

@@ -68,6 +68,13 @@ func (c *rebuildCommand) Run(ctx context.Context, g *Globals) error {
 	if err := c.checkCatalog(s, table, build.Shape); err != nil {
 		return err
 	}
+	if c.DryRun {
+		remove, err := s.leaveNoLog(&s.Lake)
+		if err != nil {
+			return err
+		}
+		defer remove()
+	}
 	conn, err := s.connect(g, &s.Lake)
 	if err != nil {
 		return err
