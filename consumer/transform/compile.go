@@ -210,14 +210,21 @@ func (b *builder) all() error {
 // add compiles one step.
 func (b *builder) add(s *Step) {
 	verbs := []struct {
-		name string
-		set  bool
-		do   func(*Step)
+		name    string
+		set     bool
+		n       int    // of what it is given
+		of      any    // where that is
+		example string // of it
+		do      func(*Step)
 	}{
-		{"rename", s.Rename != nil, b.rename}, {"drop", s.Drop != nil, b.drop}, {"keep", s.Keep != nil, b.keep}, {"cast", s.Cast != nil, b.cast},
-		{"set", s.Set != nil, b.set}, {"where", s.Where != "", b.where}, {"fill", s.Fill != nil, b.fill}, {"trim", s.Trim != nil, b.trim},
-		{"lower", s.Lower != nil, b.lower}, {"upper", s.Upper != nil, b.upper}, {"parse", s.Parse != nil, b.parse}, {"split", s.Split != nil, b.split},
-		{"map", s.Map != nil, b.lookup}, {"mask", s.Mask != nil, b.mask}, {"json", s.JSON != nil, b.json},
+		{"rename", s.Rename != nil, len(s.Rename), &s.Rename, "{old: new}", b.rename}, {"drop", s.Drop != nil, len(s.Drop), &s.Drop, "[a, b]", b.drop},
+		{"keep", s.Keep != nil, len(s.Keep), &s.Keep, "[a, b]", b.keep}, {"cast", s.Cast != nil, len(s.Cast), &s.Cast, "{a: bigint}", b.cast},
+		{"set", s.Set != nil, len(s.Set), &s.Set, "{total: amount * qty}", b.set}, {"where", s.Where != "", len(s.Where), &s.Where, "amount > 0", b.where},
+		{"fill", s.Fill != nil, len(s.Fill), &s.Fill, "{a: 0}", b.fill}, {"trim", s.Trim != nil, len(s.Trim), &s.Trim, "[a, b]", b.trim},
+		{"lower", s.Lower != nil, len(s.Lower), &s.Lower, "[a, b]", b.lower}, {"upper", s.Upper != nil, len(s.Upper), &s.Upper, "[a, b]", b.upper},
+		{"parse", s.Parse != nil, len(s.Parse), &s.Parse, `{a: {formats: ["%Y-%m-%d"]}}`, b.parse}, {"split", s.Split != nil, len(s.Split), &s.Split, `{a: {by: ",", into: [first, second]}}`, b.split},
+		{"map", s.Map != nil, len(s.Map), &s.Map, "{a: {values: {from: to}}}", b.lookup}, {"mask", s.Mask != nil, len(s.Mask), &s.Mask, "{a: redact}", b.mask},
+		{"json", s.JSON != nil, len(s.JSON), &s.JSON, "{a: {columns: {b: {}}}}", b.json},
 	}
 	var set []string
 	for _, v := range verbs {
@@ -248,7 +255,10 @@ func (b *builder) add(s *Step) {
 		b.fault(s, "", "leave them out", "key and reveal are of mask, and this is %s", set[0])
 	}
 	for _, v := range verbs {
-		if v.set {
+		switch {
+		case v.set && v.n == 0:
+			b.fault(v.of, "", fmt.Sprintf("name the columns, as in %s: %s, or leave the step out", v.name, v.example), "%s is empty", v.name)
+		case v.set:
 			b.verb = v.name
 			v.do(s)
 		}

@@ -30,7 +30,7 @@ func (b *builder) lookup(s *Step) {
 			good = false
 		}
 		switch {
-		case l.Values == nil && l.File == "":
+		case len(l.Values) == 0 && l.File == "":
 			fault(l, "add values: {from: to}, or file: with value: and its column", "there is nothing to look up in")
 		case l.Values != nil && l.File != "" && l.SHA256 == "":
 			fault(l, "leave one of them out", "it has values and a file")
