@@ -177,3 +177,14 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("%v: %+v", err, r)
 	}
 }
+
+// The query that a summary gives reads this lake's files and no other's, whatever its
+// folder is called.
+func TestQueryOfAnyFolder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "a.csv", "a\n1\n")
+	out := exits(t, exitDone, "ingest", "a.csv", "--table", "t", "--lake", "it's [1]*?")
+	if want := "SELECT * FROM read_parquet('it''s [[]1][*][?]/t/**/*.parquet', hive_partitioning=true, union_by_name=true)\n"; !strings.Contains(out, want) {
+		t.Errorf("said is %s, want %s", out, want)
+	}
+}

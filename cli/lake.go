@@ -110,11 +110,6 @@ func (l *Lake) kafkaDir() string {
 	return filepath.Join(localPath(in), sink.Root, "kafka")
 }
 
-// pattern is the glob of the data files of one of the lake's folders.
-func (l *Lake) pattern(folder string) string {
-	return l.folder(folder) + "/**/*.parquet"
-}
-
 // folder is where one of the lake's folders is, as DuckDB names it.
 func (l *Lake) folder(name string) string {
 	if isBucket(l.Lake) {

@@ -17,6 +17,7 @@ import (
 	"lakefeed/producer"
 	"lakefeed/schema"
 	"lakefeed/sink"
+	"lakefeed/sink/duckdb"
 )
 
 // report is what a run tells at its end.
@@ -183,8 +184,7 @@ func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Ca
 		r.Columns = append(r.Columns, reportColumn{c.Name, c.Type + ", partition"})
 	}
 	if catalog.Files > 0 {
-		pattern := r.lake.pattern(catalog.Folder)
-		r.Query = fmt.Sprintf("SELECT * FROM read_parquet('%s', hive_partitioning=true, union_by_name=true)", strings.ReplaceAll(pattern, "'", "''"))
+		r.Query = "SELECT * FROM " + duckdb.Scan(r.lake.folder(catalog.Folder))
 	}
 	return nil
 }
