@@ -2,11 +2,13 @@ package consumer
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 
 	"lakefeed/broker"
@@ -72,7 +74,7 @@ func (w *worker) foreign(m *broker.Message) error {
 			return aside("not_json", "the message's value is no JSON object: "+bad.Error())
 		}
 		cells = values
-		l, err = w.batch.named(wire.AppendNames(nil, names))
+		l = w.batch.members(names)
 	} else {
 		if cells, err = w.splitter.Split(m.Value); err != nil {
 			return aside("not_csv", "the message's value is "+err.Error())
@@ -90,6 +92,55 @@ func (w *worker) foreign(m *broker.Message) error {
 		return schema.Witness{Source: fmt.Sprintf("%s/%d@%d", w.c.Topic.Name, w.partition, m.Offset)}
 	}
 	return w.typed(m, schema.StreamID{}, -1, l, cells, at)
+}
+
+// members is the layout of a JSON object's members. Their order says nothing: a member
+// is in the same column wherever in the object it stands.
+func (b *batch) members(names []string) *layout {
+	key := string(wire.AppendNames(nil, names))
+	if l := b.layouts.byHeader[key]; l != nil {
+		return l
+	}
+	order := make([]int, len(names))
+	for i := range order {
+		order[i] = i
+	}
+	plain := func(i int) int { // one that is spelled as its column is that column
+		if schema.SafeName(names[i]) == names[i] {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(order, func(i, j int) int {
+		return cmp.Or(cmp.Compare(plain(i), plain(j)), cmp.Compare(names[i], names[j]))
+	})
+	given := make([]string, len(names))
+	for at, i := range order {
+		given[at] = memberName(names[i])
+	}
+	safe := make([]string, len(names))
+	for at, name := range b.contract.Names(given, b.schema) {
+		safe[order[at]] = name
+	}
+	l := b.layout(names, safe)
+	b.layouts.byHeader[key] = l
+	return l
+}
+
+// memberName is a member's name, by its code points where no letter or digit of it can
+// stand in a column's name: as the n-th column it would be another in the next object.
+func memberName(name string) string {
+	if schema.SafeName(name) != "" {
+		return name
+	}
+	out := []byte("u")
+	for i, c := range []rune(name) {
+		if i > 0 {
+			out = append(out, "_u"...)
+		}
+		out = strconv.AppendInt(out, int64(c), 16)
+	}
+	return string(out)
 }
 
 // jsonCells are the members of a JSON object: strings as quoted cells, null as a null

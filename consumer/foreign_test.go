@@ -50,6 +50,28 @@ func TestJSONMessagesBecomeRows(t *testing.T) {
 	b.clean()
 }
 
+// A member is in one column, wherever in its object it stands.
+func TestJSONMembersHaveNoOrder(t *testing.T) {
+	b := newBench(t, 1)
+	b.messages = &consumer.Messages{Format: consumer.JSONMessages}
+	b.foreign(0,
+		`{"id": 1, "名前": "a", "値": "b"}`,
+		`{"値": "d", "名前": "c", "id": 2}`,
+		`{"名前": "e", "": "f", "id": 3}`,
+		`{"id": 4, "Code": "g", "code": "h"}`,
+		`{"code": "j", "id": 5, "Code": "i"}`,
+	)
+	b.mustDrain()
+	b.want("feed",
+		"id=1 u540d_u524d=a u5024=b",
+		"id=2 u540d_u524d=c u5024=d",
+		"id=3 u540d_u524d=e u=f",
+		"id=4 code_2=g code=h",
+		"id=5 code_2=i code=j",
+	)
+	b.clean()
+}
+
 func TestCSVMessagesBecomeRows(t *testing.T) {
 	b := newBench(t, 1)
 	b.messages = &consumer.Messages{Format: consumer.CSVMessages, Columns: []string{"Id", "Name"}}
