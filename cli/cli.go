@@ -71,7 +71,7 @@ type commands struct {
 	Audit        auditCommand        `cmd:"" help:"Prove that a table has each row of its sources once."`
 	Files        filesCommand        `cmd:"" help:"List the files of a state of a table, for other readers."`
 	Raw          rawCommand          `cmd:"" help:"List the copies of the source objects in a table's raw zone, or write one of them out."`
-	Version      kong.VersionFlag    `help:"Print the version."`
+	Version      kong.VersionFlag    `help:"Print the version." env:"-"`
 }
 
 // Main runs one command line and gives the process's exit code.

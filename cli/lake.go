@@ -15,7 +15,7 @@ import (
 type Lake struct {
 	Lake  string `help:"Folder of the lake, or s3://bucket/prefix." default:"${default_lake}" placeholder:"DIR|URI" yaml:"lake"`
 	State string `help:"Folder or s3://bucket/prefix of the lake's state, _lakefeed, where it is not to be in the lake." placeholder:"DIR|URI" yaml:"state"`
-	Rate  int    `name:"s3-rate" help:"Requests a second to the lake's bucket, of this process, at most; 0 for any number." default:"1000" placeholder:"N" yaml:"s3_rate"`
+	Rate  int    `name:"s3-rate" env:"LAKEFEED_S3_RATE" help:"Requests a second to the lake's bucket, of this process, at most; 0 for any number." default:"1000" placeholder:"N" yaml:"s3_rate"`
 }
 
 // defaultLake is where a lake is that nobody names.
