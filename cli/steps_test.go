@@ -112,6 +112,29 @@ func TestMasksNeedTheirConfiguration(t *testing.T) {
 	}
 }
 
+// Nor are rows written to a table of steps as the feed has them because a run was not
+// given its configuration; one that has no steps says that they are to be.
+func TestStepsNeedTheirConfiguration(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "lakefeed.yaml", "feeds: [{table: t, source: a.csv, transform: [{drop: [gone]}]}]\n")
+	write(t, "a.csv", "id,gone\n1,x\n")
+	write(t, "b.csv", "id,gone\n2,y\n")
+	exits(t, exitDone, "ingest")
+	for _, args := range [][]string{{"ingest", "b.csv", "--table", "t"}, {"consume", "--lake", "lake", "--table", "t", "--topic", "t", "--drain"}} {
+		if said := exits(t, exitUsage, args...); !strings.Contains(said, "table t was last written with the steps of a configuration") || !strings.Contains(said, "-c FILE") {
+			t.Errorf("%v says %s", args, said)
+		}
+	}
+	exits(t, exitDone, "ingest", "b.csv", "-c", "lakefeed.yaml")
+	if said := exits(t, exitDone, "schema", "log", "t") + exits(t, exitDone, "schema", "show", "t"); strings.Contains(said, "gone") {
+		t.Errorf("the table has a column that is dropped: %s", said)
+	}
+	write(t, "lakefeed.yaml", "feeds: [{table: t, source: a.csv}]\n")
+	if said := exits(t, exitDone, "ingest"); !strings.Contains(said, "not those that") {
+		t.Errorf("ingest without steps says %s", said)
+	}
+}
+
 // exits runs a command line, which must end with that code, and gives what it says.
 func exits(t *testing.T, code int, args ...string) string {
 	t.Helper()

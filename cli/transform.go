@@ -99,19 +99,21 @@ func lastSteps(ctx context.Context, table *sink.Table) (transform.Spec, error) {
 	return stepsOf(text)
 }
 
-// warnOfSteps tells that a table will have rows that different steps have made. Without a
-// configuration that says so, what the table has masked is not written as it is.
+// warnOfSteps tells that a table will have rows that different steps have made. A run
+// without a configuration cannot mean that: it would show what masks hide, bring columns
+// back that were left out, and be the configuration of the next rebuild.
 func (f *feed) warnOfSteps(ctx context.Context) error {
 	changed, err := stepsChanged(ctx, f.table, f.Transform, 1)
 	if err == nil && changed {
 		if f.doc == nil {
 			before, err := lastSteps(ctx, f.table)
-			if err == nil && before.Masks() {
-				err = &usageError{fmt.Sprintf("table %s has masks in its configuration, and this run has no configuration: what they hide would be in the table. Name it with -c FILE (--feed %s)", f.Table, f.Table)}
-			}
-			if err != nil {
+			switch {
+			case err != nil:
 				return err
+			case before.Masks():
+				return &usageError{fmt.Sprintf("table %s has masks in its configuration, and this run has no configuration: what they hide would be in the table. Name it with -c FILE (--feed %s)", f.Table, f.Table)}
 			}
+			return &usageError{fmt.Sprintf("table %s was last written with the steps of a configuration, and this run has no configuration: its rows would be in the table as the feed has them. Name it with -c FILE (--feed %s); one without transform: takes them so", f.Table, f.Table)}
 		}
 		f.progress.say("warning: the steps of table %s are not those that it was written with: rows of before stay as they were made, until lakefeed rebuild %s makes all of them by these", f.Table, f.Table)
 	}
