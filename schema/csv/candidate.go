@@ -58,7 +58,7 @@ const commentMarks = "#~%!"
 func choose(text []byte, base Dialect, fixed Overrides, o Options, why *Explanation) (best candidate, ok bool) {
 	tried := delimiters
 	if fixed.Delimiter != nil {
-		tried = []string{*fixed.Delimiter}
+		tried = []string{base.normal().Delimiter}
 	}
 	quotes := []byte{'"'}
 	switch {
@@ -279,9 +279,9 @@ func (c *candidate) rate() {
 	inside := last - first + 1
 	c.share = float64(n) / float64(inside)
 	c.in = 1 - 0.5*float64(len(c.lines)-inside)/float64(len(c.lines))
-	cells, quoted, empty, padded := 0, 0, 0, 0
+	cells, quoted, empty, padded, wider := 0, 0, 0, 0, 0
 	for i := first; i <= last; i++ {
-		for _, cell := range c.lines[i].cells {
+		for j, cell := range c.lines[i].cells {
 			c.worth += c.worthOf(cell)
 			cells++
 			switch {
@@ -291,6 +291,9 @@ func (c *candidate) rate() {
 				empty++
 			case cell.Text[0] == ' ' && len(cell.Text) > 1:
 				padded++
+				if j > 0 {
+					wider++
+				}
 			}
 		}
 	}
@@ -335,6 +338,9 @@ func (c *candidate) rate() {
 	}
 	if len(c.d.Delimiter) > 1 && c.share < 0.8 {
 		c.score *= 0.5
+	}
+	if strings.HasSuffix(c.d.Delimiter, " ") && wider*10 > cells { // columns that are set below each other
+		c.score *= 0.9
 	}
 }
 

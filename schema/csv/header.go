@@ -48,6 +48,11 @@ func (c *candidate) headerOf(lines []line, start int, fixed Overrides) header {
 	}
 	yes := false
 	yes, h.why, h.evidence = c.names(lines[start].cells, lines[start+rows:])
+	if rows > 1 && !yes { // numbers of channels, over what they measure
+		if below, why, evidence := c.names(lines[start+rows-1].cells, lines[start+rows:]); below && sum(evidence) >= 2 {
+			yes, h.why, h.evidence = true, why, evidence
+		}
+	}
 	if rows > 1 && yes && sum(h.evidence) >= 1 {
 		h.why = fmt.Sprintf("the first %d records have names where the rows below have values", rows)
 	}
@@ -169,6 +174,25 @@ func belowGroups(l line, above []line, typed []class) bool {
 	return fills && text
 }
 
+// namesUnnamed says whether a record has a text in every column that has no name in the
+// records above it, one at least, and nothing in the columns of values, some of which have
+// a name. The first column may have none: it names the rows.
+func namesUnnamed(l line, above []line, typed []class) bool {
+	news, values := 0, 0
+	for i, cell := range l.cells {
+		empty, nameless := len(bytes.TrimSpace(cell.Text)) == 0, unnamed(above, i)
+		switch {
+		case nameless && (i == 0 || empty || classify(cell.Text) != classText), !empty && typed[i] != classText && !nameless:
+			return false
+		case nameless:
+			news++
+		case typed[i] != classText:
+			values++
+		}
+	}
+	return news > 0 && values > 0
+}
+
 // headerRows is how many records from start on are the header, if there is one:
 // further ones are the same again, or have names in the columns of values.
 func (c *candidate) headerRows(lines []line, start int) int {
@@ -195,6 +219,10 @@ func (c *candidate) headerRows(lines []line, start int) int {
 			continue
 		}
 		if rows == n && l.isRule() {
+			rows = n + 1
+			continue
+		}
+		if rows == n && namesUnnamed(l, lines[start:start+n], typed) {
 			rows = n + 1
 			continue
 		}
@@ -229,7 +257,7 @@ func (c *candidate) headerRows(lines []line, start int) int {
 			continue
 		}
 		// Names below others have nothing in the columns that say what a row is of.
-		below := columns < c.width && columnsNamed > 0 && l.emptyWhere(func(i int) bool { return typed[i] == classText })
+		below := (columns < c.width || rows == n && n > 1) && columnsNamed > 0 && l.emptyWhere(func(i int) bool { return typed[i] == classText })
 		if columns >= 2 && named && (below || columnsNamed > 0 && columnsNamed*10 >= (columns-nameless-dates)*8) {
 			rows = n + 1
 		}
@@ -266,7 +294,8 @@ func (c *candidate) raggedHeader(lines []line, start int) (h header, ok bool) {
 	if yes && !typed && (c.width < 3 || l.width() < c.width-1 || l.width() > c.width+1) || sum(evidence) >= 1 {
 		return h, false
 	}
-	if l.width() > 1 && isName(l.cells) {
+	marked := l.width() == c.width+1 && isMark(string(l.cells[0].Text))
+	if l.width() > 1 && (isName(l.cells) || marked && isName(l.cells[1:])) {
 		h = header{at: at, rows: 1, names: joined(lines[at : at+1]), evidence: evidence}
 		h.why = fmt.Sprintf("the line above the rows has names, though %d of them and not %d", l.width(), c.width)
 		if l.width() == c.width-1 && !c.lastEmpty(lines[start:]) {

@@ -36,6 +36,9 @@ func fitNames(h header, width int) []string {
 	if h.shifted {
 		return append([]string{""}, names...)
 	}
+	if len(names) == width+1 && isMark(names[0]) {
+		return names[1:]
+	}
 	for len(names) > width && names[len(names)-1] == "" {
 		names = names[:len(names)-1]
 	}
@@ -52,6 +55,12 @@ func fitNames(h header, width int) []string {
 		return slices.Delete(slices.Clone(names), empty, empty+1)
 	}
 	return names
+}
+
+// isMark says whether a name is none, but the mark of a comment before the names: alone,
+// or with the word that log files have there.
+func isMark(name string) bool {
+	return name != "" && strings.IndexByte(commentMarks, name[0]) >= 0 && (strings.Trim(name, commentMarks) == "" || strings.HasSuffix(name, ":"))
 }
 
 // rowNames says whether the first column has no name because it numbers the rows,
@@ -76,7 +85,9 @@ func (c *candidate) rowNames(names []Cell, lines []line) bool {
 	for _, name := range names {
 		quoted = quoted && name.Quoted
 	}
-	if numbers || !quoted {
+	typed := typedColumns(lines, c.width)
+	matrix := c.width > 3 && typed[0] == classText && !slices.ContainsFunc(typed[1:], func(t class) bool { return t != classNumber })
+	if numbers || !quoted && !matrix {
 		return numbers
 	}
 	_, _, shifted := c.names(append([]Cell{{}}, names...), lines)

@@ -269,11 +269,16 @@ func (c *candidate) tableStart(lines []line) int {
 	if at == len(lines) {
 		return 0
 	}
+	// A program draws a line above the names, and one below them.
+	if at > 1 && lines[at-1].isLine() && !lines[at-1].gap && lines[at-2].width() == c.width && c.clearlyNames(lines[at-2], lines[at:], 2) {
+		return at - 2
+	}
 	// Rows that are not as wide as most are rows all the same where that is usual,
-	// or where they hold only values.
+	// or where they hold only values; but not above the names.
+	named := at > 0 && c.clearlyNames(lines[at], lines[at+1:], c.width)
 	for i := range lines[:at] {
 		l := lines[i]
-		if l.width() < 2 || slices.ContainsFunc(lines[i+1:at+1], func(l line) bool { return l.gap }) {
+		if named || l.width() < 2 || slices.ContainsFunc(lines[i+1:at+1], func(l line) bool { return l.gap }) {
 			continue
 		}
 		text := slices.ContainsFunc(l.cells, func(cell Cell) bool { return classify(cell.Text) == classText })
@@ -285,6 +290,9 @@ func (c *candidate) tableStart(lines []line) int {
 		return gap
 	}
 	if names := c.startBehindKeys(lines, at); names > at {
+		return names
+	}
+	if names := c.startBehindSentences(lines, at); names > at {
 		return names
 	}
 	// Rows of which only one cell is filled are titles, unless such rows are usual.
@@ -361,6 +369,47 @@ func (c *candidate) startBehindKeys(lines []line, at int) int {
 		return at
 	}
 	return i
+}
+
+// clearlyNames says whether a record has texts in columns as many as that, and no values,
+// unlike the cells below it.
+func (c *candidate) clearlyNames(l line, below []line, fewest int) bool {
+	if l.filled < fewest || slices.ContainsFunc(l.cells, func(cell Cell) bool { is := classify(cell.Text); return is != classText && is != classEmpty }) {
+		return false
+	}
+	yes, _, evidence := c.names(l.cells, below)
+	return yes && sum(evidence) >= 1
+}
+
+// startBehindSentences is the line behind sentences, of which the first is as wide as the
+// table by chance, and the last is not: the first that has a text in every column. at
+// where there is none.
+func (c *candidate) startBehindSentences(lines []line, at int) int {
+	spaced := false
+	for i := at; i < len(lines)-1 && i <= at+mostTitles; i++ {
+		l := lines[i]
+		if i > at && spaced && lines[i-1].width() != c.width && l.width() == c.width && c.clearlyNames(l, lines[i+1:], c.width) {
+			return i
+		}
+		if l.isLine() || slices.ContainsFunc(l.cells, func(cell Cell) bool {
+			is := classify(cell.Text)
+			return is == classNumber || is == classDate
+		}) {
+			break
+		}
+		spaced = spaced || l.isSentence()
+	}
+	return at
+}
+
+// isSentence says whether a space stands behind each delimiter, and no cell is quoted.
+func (l *line) isSentence() bool {
+	for i, cell := range l.cells {
+		if cell.Quoted || len(bytes.TrimSpace(cell.Text)) == 0 || i > 0 && cell.Text[0] != ' ' {
+			return false
+		}
+	}
+	return l.width() > 1
 }
 
 // isKey says whether a line is a key, which ends in a colon, and its value.

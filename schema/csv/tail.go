@@ -1,6 +1,9 @@
 package csv
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Tail is a range of bytes behind a table that holds no rows of it, counted as
 // Row.From is. The zero Tail is none. It has an end, so that rows which are
@@ -83,9 +86,13 @@ func (c *candidate) footer(lines []line, body int) int {
 		return -1
 	}
 	remarks := 0
+	sentence := c.sentences(lines, body)
 	remark := func(l line) bool {
 		switch {
 		case l.filled == 0:
+			return true
+		case sentence(l):
+			remarks++
 			return true
 		case l.rule != "" || l.filled > 1 || l.width() > 1 && (c.width == 2 || l.width() != c.width):
 			return false
@@ -130,6 +137,44 @@ func (c *candidate) footer(lines []line, body int) int {
 		return -1
 	}
 	return at
+}
+
+// sentences tells lines that are sentences from rows: a space stands behind each
+// delimiter, as in none of the rows, and the columns of numbers and dates have texts.
+func (c *candidate) sentences(lines []line, body int) func(line) bool {
+	above := c.withCells(lines[max(body, len(lines)-mostRemarks):])
+	typed := typedColumns(above, c.width)
+	rows := 0
+	for _, l := range above {
+		if l.width() == c.width {
+			rows++
+		}
+	}
+	spaced := slices.ContainsFunc(above[:len(above)*9/10], func(l line) bool { return l.isSentence() })
+	if spaced || rows < fewestRows {
+		return func(line) bool { return false }
+	}
+	return func(l line) bool {
+		if l.rule != "" || l.filled < 2 || l.filled != l.width() {
+			return false
+		}
+		l.cells = c.cellsAt(l)
+		texts := 0
+		for i, cell := range l.cells {
+			is := classify(cell.Text)
+			if i == 0 && is != classText {
+				return false
+			}
+			if i >= len(typed) || typed[i] == classText {
+				continue
+			}
+			if is != classText {
+				return false
+			}
+			texts++
+		}
+		return texts > 0 && l.isSentence()
+	}
 }
 
 // remarksOfCells finds the blank line, -1 where there is none, behind which there are
