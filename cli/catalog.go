@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -132,5 +133,5 @@ func hiddenWarnings(hidden []string) []string {
 	if len(hidden) == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("partition projection finds no rows in %s, such as %s: null is no value that it can count to; without --glue-projection they are found", plural(int64(len(hidden)), "folder"), hidden[0])}
+	return []string{fmt.Sprintf("partition projection finds no rows in %s, such as %s: it cannot count to null, and takes spaces off the ends of text; without --glue-projection they are found", plural(int64(len(hidden)), "folder"), strconv.Quote(hidden[0]))}
 }

@@ -60,8 +60,9 @@ func (p *ProjectedColumn) take(from, to string) {
 }
 
 // project describes the partitions of a table by the values of each of its
-// partition columns. hidden are the folders that a reader will not find by it:
-// those of null in a column that is no string, and none else.
+// partition columns. hidden are the folders that readers will not find by it: those of
+// null in a column that is no string, and of text with a space at an end, which Trino
+// takes off.
 func project(by []NamedType, partitions []SnapshotPartition) (columns []ProjectedColumn, hidden []string, err error) {
 	columns = make([]ProjectedColumn, len(by))
 	for i, c := range by {
@@ -83,7 +84,9 @@ func project(by []NamedType, partitions []SnapshotPartition) (columns []Projecte
 				if values[i] == nil {
 					values[i] = map[string]bool{}
 				}
-				values[i][folderValue(v)] = true
+				folder := folderValue(v)
+				values[i][folder] = true
+				isHidden = isHidden || strings.TrimSpace(folder) != folder
 			case v.Null || c.Type == ProjectDate && !isDay(v.Value):
 				isHidden = true
 			default:
