@@ -61,23 +61,27 @@ func (w *worker) foreign(m *broker.Message) error {
 	case f == nil:
 		return aside("foreign_key", "the message's key is not one that lakefeed produce writes, so its columns are not known: say with messages what its value is")
 	case m.Value == nil:
-		return aside("no_value", "the message has a key and no value")
+		return aside("no_value", "the message has no value")
 	case !utf8.Valid(m.Value):
 		return aside("encoding", "the message's value is not UTF-8")
 	}
+	value := bytes.TrimPrefix(m.Value, []byte("\ufeff")) // some encoders mark each text
 	var l *layout
 	var cells []wire.Cell
 	var err error
 	if f.Format == JSONMessages {
-		names, values, bad := jsonCells(m.Value)
+		names, values, bad := jsonCells(value)
 		if bad != nil {
 			return aside("not_json", "the message's value is no JSON object: "+bad.Error())
 		}
 		cells = values
 		l = w.batch.members(names)
 	} else {
-		if cells, err = w.splitter.Split(m.Value); err != nil {
+		if cells, err = w.splitter.Split(withoutLineEnd(value)); err != nil {
 			return aside("not_csv", "the message's value is "+err.Error())
+		}
+		if slices.ContainsFunc(cells, func(c wire.Cell) bool { return !c.Quoted && bytes.ContainsAny(c.Text, "\r\n") }) {
+			return aside("not_csv", "the message's value has a line break that is not in quotes: it is to be one record")
 		}
 		if len(f.Columns) > 0 {
 			l, err = w.batch.named(wire.AppendNames(nil, f.Columns))
@@ -92,6 +96,14 @@ func (w *worker) foreign(m *broker.Message) error {
 		return schema.Witness{Source: fmt.Sprintf("%s/%d@%d", w.c.Topic.Name, w.partition, m.Offset)}
 	}
 	return w.typed(m, schema.StreamID{}, -1, l, cells, at)
+}
+
+// withoutLineEnd is a record without the line end that RFC 4180 lets follow it.
+func withoutLineEnd(record []byte) []byte {
+	if line, ok := bytes.CutSuffix(record, []byte("\n")); ok {
+		return bytes.TrimSuffix(line, []byte("\r"))
+	}
+	return record
 }
 
 // members is the layout of a JSON object's members. Their order says nothing: a member

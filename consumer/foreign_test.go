@@ -95,6 +95,26 @@ func TestCSVMessagesBecomeRows(t *testing.T) {
 	other.want("feed", "column_1=1 column_2=a")
 }
 
+// Writers of CSV end each record with a line end, and some mark each text as UTF-8: a
+// cell has neither.
+func TestCSVMessagesWithLineEnds(t *testing.T) {
+	b := newBench(t, 1)
+	b.messages = &consumer.Messages{Format: consumer.CSVMessages, Columns: []string{"id", "day"}}
+	b.foreign(0, "1,2026-01-01\n", "2,2026-01-02\r\n", "\ufeff3,\"2026-01-03\"\r\n", "4,\"a\nb\n\"\n", "5,2026-01-05\n6,2026-01-06\n", "7,2026-01-07\n\n", "8,\"x\ny\"")
+	b.mustDrain()
+	b.want("feed", "id=1 day=2026-01-01", "id=2 day=2026-01-02", "id=3 day=2026-01-03", "id=4 day=a\nb\n", "id=8 day=x\ny")
+	got := b.quarantined()
+	if len(got) != 2 || !strings.Contains(got[0], "rule=not_csv") || !strings.Contains(got[1], "rule=not_csv") {
+		t.Errorf("quarantine: %q", got)
+	}
+	b.clean()
+	other := newBench(t, 1)
+	other.messages = &consumer.Messages{Format: consumer.JSONMessages}
+	other.foreign(0, "\ufeff{\"id\": 1}\n")
+	other.mustDrain()
+	other.want("feed", "id=1")
+}
+
 // Messages of others are in quarantine until somebody says what they are; then they are
 // rows, once each.
 func TestForeignMessagesAreReplayed(t *testing.T) {
