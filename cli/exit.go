@@ -77,6 +77,7 @@ func exitCode(err error) int {
 		delivery   *broker.DeliveryError
 		chain      *sink.ChainError
 		conflict   *conflictError
+		gone       *goneError
 		audit      *auditError
 		position   *sink.PositionError
 		state      *sink.StateError
@@ -103,7 +104,7 @@ func exitCode(err error) int {
 		return exitQuarantine
 	case errors.As(err, &contract):
 		return exitContract
-	case errors.As(err, &log), errors.As(err, &reach), errors.Is(err, consumer.ErrTopicGone), errors.As(err, &missing), errors.As(err, &damaged), errors.Is(err, raw.ErrForeign), errors.As(err, &incomplete), errors.As(err, &lost), errors.As(err, &chain), errors.As(err, &conflict), errors.Is(err, embedded.ErrDamaged):
+	case errors.As(err, &log), errors.As(err, &reach), errors.Is(err, consumer.ErrTopicGone), errors.As(err, &missing), errors.As(err, &damaged), errors.Is(err, raw.ErrForeign), errors.As(err, &incomplete), errors.As(err, &lost), errors.As(err, &chain), errors.As(err, &conflict), errors.As(err, &gone), errors.Is(err, embedded.ErrDamaged):
 		return exitDataLoss
 	case errors.Is(err, broker.ErrDenied), errors.Is(err, fs.ErrPermission), errors.Is(err, awsclient.ErrNoCredentials), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
 		return exitDenied

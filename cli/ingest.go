@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -97,8 +98,16 @@ func (f *feed) ingest(ctx context.Context, follow bool) error {
 			cons.Drain(ends)
 			return nil
 		})
-		group.Go(func() error { return cons.Run(working) })
-		return group.Wait()
+		var consumed error
+		group.Go(func() error {
+			consumed = cons.Run(working)
+			return consumed
+		})
+		err := group.Wait()
+		if errors.Is(err, context.Canceled) && consumed != nil {
+			return consumed // that the sources were left is no news where what was read could not be committed
+		}
+		return err
 	})
 	if err == nil && !follow {
 		err = f.whole(ctx, sent)

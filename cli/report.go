@@ -149,13 +149,22 @@ func (r *report) commits(p *progress) {
 }
 
 // finish registers the table and takes down what it is now. A catalog that is out
-// of reach is worth a warning: the rows are in the lake.
+// of reach is worth a warning: the rows are in the lake. A lake that is not whole is an
+// error.
 func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Catalog) error {
 	limited, cancel := context.WithTimeout(ctx, lastRegistration)
 	defer cancel()
 	done, err := registrar.Register(limited)
-	if err != nil {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("the rows are in the lake, but %v; when that is mended: lakefeed register %s --lake %s%s", err, r.Table, r.Lake, flags.flags()))
+	var broken *sink.ChainError
+	switch {
+	case errors.As(err, &broken):
+		return cmp.Or(removed(ctx, registrar.Table), err)
+	case err != nil:
+		but := ""
+		if r.Rows+r.Quarantined > 0 {
+			but = "the rows are in the lake, but "
+		}
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s%v; when that is mended: lakefeed register %s --lake %s%s", but, err, r.Table, r.Lake, flags.flags()))
 	}
 	r.Warnings = append(r.Warnings, hiddenWarnings(done.Hidden)...)
 	catalog := done.Snapshot
@@ -165,6 +174,11 @@ func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Ca
 	}
 	if catalog.V == 0 {
 		if catalog, err = sink.NewProjector(table).Snapshot(ctx); err != nil {
+			return err
+		}
+	}
+	if r.Rows > 0 && catalog.Rows == 0 {
+		if err := removed(ctx, table); err != nil {
 			return err
 		}
 	}
@@ -185,6 +199,19 @@ func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Ca
 	}
 	if catalog.Files > 0 {
 		r.Query = "SELECT * FROM " + duckdb.Scan(r.lake.folder(catalog.Folder))
+	}
+	return nil
+}
+
+// goneError says that a table was removed while a run wrote into it.
+type goneError struct{ msg string }
+
+func (e *goneError) Error() string { return e.msg }
+
+// removed is an error if the table has been removed since it was opened.
+func removed(ctx context.Context, table *sink.Table) error {
+	if _, err := sink.ReadTable(ctx, table.Store(), table.Name()); errors.Is(err, sink.ErrNoTable) {
+		return &goneError{fmt.Sprintf("table %s is not in %s any more: it was removed while this run wrote into it; move away what has come there since (all of the lake, if that was removed), and run again: the table is made anew of its topic, or of the sources where that is gone too", table.Name(), table.Store())}
 	}
 	return nil
 }

@@ -287,13 +287,23 @@ func (c *Consumer) drained(ctx context.Context) error {
 // whole run, assigned that of the assignment.
 func (c *Consumer) work(process, assigned context.Context, partitions []int, hint func(context.Context, map[int]int64) error) error {
 	group, ctx := errgroup.WithContext(assigned)
-	for _, p := range partitions {
+	errs := make([]error, len(partitions))
+	for i, p := range partitions {
 		group.Go(func() error {
 			if err := c.worker(p, process, hint).run(ctx); err != nil {
-				return fmt.Errorf("consume %s/%d: %w", c.Topic.Name, p, err)
+				errs[i] = fmt.Errorf("consume %s/%d: %w", c.Topic.Name, p, err)
 			}
-			return nil
+			return errs[i]
 		})
 	}
-	return group.Wait()
+	err := group.Wait()
+	if errors.Is(err, context.Canceled) {
+		// That one was told to stop is no news where another could not commit what it had.
+		for _, other := range errs {
+			if other != nil && !errors.Is(other, context.Canceled) {
+				return other
+			}
+		}
+	}
+	return err
 }

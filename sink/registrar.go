@@ -129,10 +129,11 @@ const (
 func (r *Registrar) Register(ctx context.Context) (Registration, error) {
 	r.begin()
 	var foreign *ForeignTableError
+	var broken *ChainError
 	began := r.Table.now()
 	for try := 1; ; try++ {
 		done, err := r.settle(ctx)
-		if err == nil || final(err) || errors.As(err, &foreign) || ctx.Err() != nil || try == registerTries || r.Table.now().Sub(began) > registerFor {
+		if err == nil || final(err) || errors.As(err, &foreign) || errors.As(err, &broken) || ctx.Err() != nil || try == registerTries || r.Table.now().Sub(began) > registerFor {
 			return done, err
 		}
 		if e := r.Table.sleep(ctx, backoff(try)); e != nil {
