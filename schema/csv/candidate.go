@@ -64,12 +64,20 @@ func choose(text []byte, base Dialect, fixed Overrides, o Options, why *Explanat
 	switch {
 	case fixed.Quote != nil:
 		quotes = []byte{*fixed.Quote}
-	case bytes.IndexByte(text, '\'') >= 0:
-		quotes = append(quotes, '\'')
+	default:
+		if bytes.IndexByte(text, '\'') >= 0 {
+			quotes = append(quotes, '\'')
+		}
+		if tildes(text) {
+			quotes = append(quotes, '~')
+		}
 	}
 	var all []candidate
 	for _, delimiter := range tried {
 		if len(tried) > 1 && delimiter != "," && !bytes.Contains(text, []byte(delimiter)) {
+			continue
+		}
+		if len(tried) > 1 && len(quotes) > 1 && delimiter == string(rune(quotes[len(quotes)-1])) {
 			continue
 		}
 		for _, quote := range quotes {
@@ -112,6 +120,14 @@ func choose(text []byte, base Dialect, fixed Overrides, o Options, why *Explanat
 		why.Candidates = append(why.Candidates, Candidate{Dialect: c.d, Score: c.score, Width: c.width, Share: c.share, Inside: c.in, Worth: c.worth, Rows: len(c.lines)})
 	}
 	return all[0].withLineEnd(fixed, why.LineEnds), true
+}
+
+// tildes says whether tildes quote cells: they begin a text, and stand on both sides of a
+// delimiter.
+func tildes(text []byte) bool {
+	return bytes.HasPrefix(text, []byte("~")) && slices.ContainsFunc(delimiters, func(d string) bool {
+		return d != "~" && d != "|~|" && bytes.Contains(text, []byte("~"+d+"~"))
+	})
 }
 
 // tried cuts the sample by the candidate's dialect and rates it. It says false where
@@ -330,7 +346,7 @@ func (c *candidate) rate() {
 		c.score *= 0.2
 	}
 	// The rarer ways of writing need some evidence.
-	if c.d.Quote == '\'' && quoted == 0 {
+	if c.d.Quote != '"' && c.d.Quote != 0 && quoted == 0 {
 		c.score *= 0.9
 	}
 	if c.d.Escape != 0 || c.d.Padded {

@@ -174,6 +174,12 @@ func belowGroups(l line, above []line, typed []class) bool {
 	return fills && text
 }
 
+// onlyFirst says whether the first of several cells is a text, and the only one that is
+// filled.
+func onlyFirst(l line) bool {
+	return l.width() > 1 && l.filled == 1 && classify(l.cells[0].Text) == classText
+}
+
 // namesUnnamed says whether a record has a text in every column that has no name in the
 // records above it, one at least, and nothing in the columns of values, some of which have
 // a name. The first column may have none: it names the rows.
@@ -220,6 +226,10 @@ func (c *candidate) headerRows(lines []line, start int) int {
 		}
 		if rows == n && l.isRule() {
 			rows = n + 1
+			continue
+		}
+		if rows == n && n > 1 && unnamed(lines[start:start+n], 0) && onlyFirst(l) && !slices.ContainsFunc(lines[start+n+1:], onlyFirst) {
+			rows = n + 1 // the name of the rows' own column
 			continue
 		}
 		if rows == n && namesUnnamed(l, lines[start:start+n], typed) {

@@ -189,32 +189,56 @@ func (c *candidate) namesOver(column int, text []byte, body []line) bool {
 }
 
 // series says which cells of a record are numbers in equal steps, as years and
-// months are as names, where the rows below have none.
+// months are as names, where the rows below have none, and hardly any other number is a
+// name: three may have equal steps by chance.
 func (c *candidate) series(cells []Cell, body []line) []bool {
-	steps := func(cells []Cell) []bool {
-		in := make([]bool, len(cells))
-		number := func(i int) (int, bool) {
-			if i >= len(cells) {
-				return 0, false
-			}
-			n, err := strconv.Atoi(strings.TrimSpace(string(cells[i].Text)))
-			return n, err == nil
-		}
-		for i := range cells {
-			a, ok1 := number(i)
-			b, ok2 := number(i + 1)
-			d, ok3 := number(i + 2)
-			if ok1 && ok2 && ok3 && b-a == d-b && b != a {
-				in[i], in[i+1], in[i+2] = true, true, true
-			}
-		}
-		return in
-	}
-	in := steps(cells)
+	in := steps(cells, true)
 	for _, l := range body[:min(len(body), 3)] {
-		for i, also := range steps(l.cells) {
+		for i, also := range steps(l.cells, false) {
 			if also && i < len(in) {
 				in[i] = false
+			}
+		}
+	}
+	inside, outside := 0, 0
+	for i, cell := range cells {
+		switch {
+		case in[i]:
+			inside++
+		case classify(cell.Text) == classNumber:
+			outside++
+		}
+	}
+	if outside*4 > inside {
+		clear(in)
+	}
+	return in
+}
+
+// steps says which cells are numbers in equal steps, three at least; as names are, if
+// three are years, or count from 0 or 1.
+func steps(cells []Cell, asNames bool) []bool {
+	in := make([]bool, len(cells))
+	number := func(i int) (n int, ok bool) {
+		if i >= len(cells) {
+			return 0, false
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(string(cells[i].Text)))
+		return n, err == nil
+	}
+	for from := 0; from < len(cells); from++ {
+		first, ok := number(from)
+		second, also := number(from + 1)
+		if !ok || !also || first == second {
+			continue
+		}
+		to := from + 1
+		for n, ok := number(to); ok && n-first == (to-from)*(second-first); n, ok = number(to) {
+			to++
+		}
+		if to-from > 3 || to-from == 3 && (!asNames || second-first == 1 && first >= 0 && first <= 1 || year(cells[from].Text) && year(cells[to-1].Text)) {
+			for i := from; i < to; i++ {
+				in[i] = true
 			}
 		}
 	}

@@ -183,6 +183,18 @@ func TestOpenData(t *testing.T) {
 		{"a name that is missing over texts", "name,town\n" + repeat(20, "Ann%[1]d,x%[1]d,Leeds\n"), ",", "name|town", 20, "Ann1,x1,Leeds", ""},
 		{"the fields of a web server's log", "#Version: 1.0\n#Fields: date time s-ip cs-method sc-status\n" + repeat(20, "2020-01-%02[1]d 00:00:01 10.0.0.1 GET %[1]d\n"), " ", "date|time|s-ip|cs-method|sc-status", 20, "2020-01-01,00:00:01,10.0.0.1,GET,1", ""},
 		{"the mark of a comment before the names", "# x y z\n" + repeat(20, "%[1]d %[1]d.5 -%[1]d\n"), " ", "x|y|z", 20, "1,1.5,-1", ""},
+		{"several tables below", "Body\nDate,Weight,BMI\n" + repeat(20, "2020-01-%02[1]d,80.%[1]d,24\n") + "\nFoods\nDate,Calories\n" + repeat(9, "2020-01-%02[1]d,%[1]d\n") + "\nSteps\nDate,Calories,Steps,Floors\n" + repeat(9, "2020-01-%02[1]d,%[1]d,%[1]d,0\n"), ",", "Date|Weight|BMI", 20, "2020-01-01,80.1,24", "second_table 22"},
+		{"a larger and narrower table below", "# Pages\n\nPage,Views,Bounce\n" + repeat(9, "/x%[1]d,%[1]d,1%[1]d%%\n") + "\nDay,Views\n" + repeat(28, "2020-01-%02[1]d,%[1]d\n"), ",", "Page|Views|Bounce", 9, "/x1,1,11%", "second_table 29"},
+		{"numbered remarks", "People by age\nYearly\nTable 17\nCanada\n\nAge,2019,2020\n" + repeat(20, "%[1]d years,%[1]d2,%[1]d3\n") + "\nFootnotes:\n1,Estimates are based on counts.\n,Source: Office\n", ",", "Age|2019|2020", 20, "1 years,12,13", "footer 3"},
+		{"remarks below groups of rows", "Region,2019,2020\nENGLAND,,\n" + repeat(9, "x%[1]d,%[1]d,%[1]d\n") + ",,\nWALES,,\n" + repeat(9, "y%[1]d,%[1]d,%[1]d\n") + ",,\nSource: Home Office,,\n", ",", "Region|2019|2020", 21, "ENGLAND,,", "footer 2"},
+		{"a group without rows at the end", "Region,2019,2020\nENGLAND,,\n" + repeat(9, "x%[1]d,%[1]d,%[1]d\n") + ",,\nWALES,,\n", ",", "Region|2019|2020", 12, "ENGLAND,,", ""},
+		{"tildes as quotes", repeat(20, "~0%[1]d~^~Butter, x~^~~^%[1]d.5\n"), "^~", "-", 20, `01,"Butter, x","",1.5`, ""},
+		{"a title of two cells", "Spending over 500,Quarter 1,\nDirectorate,Vendor,Amount\n" + repeat(20, "Adults,Smith%[1]d Ltd,%[1]d.00\n"), ",", "Directorate|Vendor|Amount", 20, "Adults,Smith1 Ltd,1.00", ""},
+		{"numbers in equal steps by chance", "2,2,3,4,1\n" + repeat(20, "%[1]d,4,4,1%[1]d,3\n"), ",", "-", 21, "2,2,3,4,1", ""},
+		{"three years in equal steps", "2010,2011,2012\n" + repeat(9, "%[1]d,%[1]d5,4%[1]d\n"), ",", "2010|2011|2012", 9, "1,15,41", ""},
+		{"keys and values in all columns", "Channels\t2\t\t\nSamples\t40\t40\t\nDate\t2020/01/01\t2020/01/01\t\n***End***\t\t\t\nX_Value\tVolt\tVolt (2)\tComment\n" + repeat(20, "0.%02[1]d\t%[1]d.5\t%[1]d.7\t\n"), "\t", "X_Value|Volt|Volt (2)|Comment", 20, "0.01,1.5,1.7,", ""},
+		{"the name of the rows' column below names on two levels", ",value,value\n,mean,std\ngroup,,\n" + repeat(9, "g%[1]d,%[1]d.5,0.%[1]d\n"), ",", "group|value mean|value std", 9, "g1,1.5,0.1", ""},
+		{"groups of rows below names on two levels", ",2019,,2020,\n,Men,Women,Men,Women\nENGLAND,,,,\n" + repeat(9, "x%[1]d,1,2,3,4\n") + "WALES,,,,\n" + repeat(9, "y%[1]d,1,2,3,4\n"), ",", "|2019 Men|Women|2020 Men|Women", 20, "ENGLAND,,,,", ""},
 		{"another last line end", "a,b\r\n" + repeat(9, "%[1]d,x\r\n") + "10,y\n", ",", "a|b", 10, "1,x", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,9 +5,6 @@ import (
 	"slices"
 )
 
-// mostTitles is how many lines of several cells may stand before a table.
-const mostTitles = 20
-
 // found finds the table in the sample: what is before it, its header, and what is
 // behind it.
 func (c *candidate) found(fixed Overrides, complete bool, why *Explanation) Found {
@@ -19,11 +16,7 @@ func (c *candidate) found(fixed Overrides, complete bool, why *Explanation) Foun
 	}
 	second := -1
 	if complete && !whole {
-		var first []string
-		for _, cell := range all[0].cells {
-			first = append(first, string(cell.Text))
-		}
-		if second = c.secondTable(all, first, fixed.Known); second >= 0 && second < len(c.lines) {
+		if second = c.secondTable(all, texts(all[0].cells), fixed.Known); second >= 0 && second < len(c.lines) {
 			end = second
 			c.width = usualWidth(c.lines[:end])
 		}
@@ -42,6 +35,15 @@ func (c *candidate) found(fixed Overrides, complete bool, why *Explanation) Foun
 		if wide > mostTitles { // the table, and what follows is rows of another width
 			c.width = usualWidth(table[:start])
 			start = c.tableStart(table[:start])
+		} else if at := c.tableBefore(table[:start]); at >= 0 {
+			start, c.width = at, table[at].width()
+			if complete && !whole {
+				if second = c.secondTable(all[at:], texts(all[at].cells), fixed.Known); second >= 0 {
+					second += at
+					table = table[:min(second, len(table))]
+					end = len(table)
+				}
+			}
 		}
 	}
 	h := c.headerOf(table, start, fixed)
@@ -209,7 +211,11 @@ func (c *candidate) secondTable(lines []line, own []string, known [][]string) in
 		}
 		w := lines[at].width()
 		if at < 2 || w < 2 || w == usual || w == lines[at-1].width() || w != lines[at+1].width() ||
-			usual < 2 || above[usual]*10 < at*9 || below[w]*10 < (len(lines)-at)*9 || below[usual] > 0 {
+			usual < 2 || above[usual]*10 < at*9 || below[usual] > 0 {
+			continue
+		}
+		// Of several tables behind the first each has names and stands by itself.
+		if below[w]*10 < (len(lines)-at)*9 && !((lines[at].gap || lines[at-1].width() == 1) && c.newNames(lines, at, own)) {
 			continue
 		}
 		// A few lines of keys and values before a larger table are its preamble.
@@ -222,6 +228,41 @@ func (c *candidate) secondTable(lines []line, own []string, known [][]string) in
 		// Titles above it are of the second table, too.
 		for at > 2 && lines[at-1].width() == 1 {
 			at--
+		}
+		return at
+	}
+	return -1
+}
+
+func texts(cells []Cell) (out []string) {
+	for _, cell := range cells {
+		out = append(out, string(cell.Text))
+	}
+	return out
+}
+
+// fewestBefore is how many lines a smaller table has before the largest.
+const fewestBefore = 5
+
+// tableBefore finds the line at which a table begins among those before the one that
+// has more rows, which is then another behind it: with names, wider than that, and with
+// no other line behind its rows but after a blank line. -1 where there is none.
+func (c *candidate) tableBefore(lines []line) int {
+	for at := range lines {
+		w, n := lines[at].width(), 1
+		if w <= c.width {
+			continue
+		}
+		for at+n < len(lines) && lines[at+n].width() == w && !lines[at+n].gap {
+			n++
+		}
+		if n < fewestBefore || at+n < len(lines) && !lines[at+n].gap {
+			return -1
+		}
+		own := *c
+		own.width = w
+		if !own.clearlyNames(lines[at], lines[at+1:at+n], w) {
+			return -1
 		}
 		return at
 	}
@@ -243,188 +284,6 @@ func (c *candidate) newNames(lines []line, at int, own []string) bool {
 	other.width = len(first)
 	yes, _, evidence := other.names(first, below)
 	return again*2 >= len(first) || yes && sum(evidence) >= 1
-}
-
-// tableStart is the line at which the table begins: its header, or its first row.
-// Lines before it are too narrow, or have one cell that is not empty.
-func (c *candidate) tableStart(lines []line) int {
-	if c.width < 2 {
-		return 0
-	}
-	at := 0
-	// A title may have as many delimiters as the rows, amid others that have none.
-	for i, wide, narrow := 0, 0, 0; i < min(20, len(lines)/2); i++ {
-		switch lines[i].width() {
-		case c.width:
-			wide++
-		case 1:
-			if narrow++; narrow > wide {
-				at = i + 1
-			}
-		}
-	}
-	for at < len(lines) && lines[at].width() != c.width {
-		at++
-	}
-	if at == len(lines) {
-		return 0
-	}
-	// A program draws a line above the names, and one below them.
-	if at > 1 && lines[at-1].isLine() && !lines[at-1].gap && lines[at-2].width() == c.width && c.clearlyNames(lines[at-2], lines[at:], 2) {
-		return at - 2
-	}
-	// Rows that are not as wide as most are rows all the same where that is usual,
-	// or where they hold only values; but not above the names.
-	named := at > 0 && c.clearlyNames(lines[at], lines[at+1:], c.width)
-	for i := range lines[:at] {
-		l := lines[i]
-		if named || l.width() < 2 || slices.ContainsFunc(lines[i+1:at+1], func(l line) bool { return l.gap }) {
-			continue
-		}
-		text := slices.ContainsFunc(l.cells, func(cell Cell) bool { return classify(cell.Text) == classText })
-		if c.share < 0.9 || !text && l.filled > 1 {
-			return i
-		}
-	}
-	if gap := c.startBehindGap(lines, at); gap > at {
-		return gap
-	}
-	if names := c.startBehindKeys(lines, at); names > at {
-		return names
-	}
-	if names := c.startBehindSentences(lines, at); names > at {
-		return names
-	}
-	// Rows of which only one cell is filled are titles, unless such rows are usual.
-	dense := func(l line) bool { return l.width() == c.width && l.filled >= 2 && !l.isKey() }
-	usual := 0
-	for _, l := range lines[at:] {
-		if dense(l) {
-			usual++
-		}
-	}
-	if usual*10 >= (len(lines)-at)*6 {
-		value := false
-		for title := at; title < len(lines)-1 && title < at+50 && lines[title].width() == c.width; title++ {
-			if l := lines[title]; !dense(l) {
-				if !l.isKey() && !firstFilled(l.cells) {
-					break // a value, and no title
-				}
-				value = value || classify(l.cells[0].Text) != classText && l.filled > 0
-				continue
-			}
-			named, _, evidence := c.names(lines[title].cells, lines[title+1:])
-			if value && !(named && sum(evidence) >= 1) {
-				break // a value, and no title
-			}
-			if c.width > 2 || named {
-				at = title
-			}
-			break
-		}
-	}
-	return at
-}
-
-// startBehindGap is the line behind a blank line that names the columns below it,
-// where those above it are texts as wide as the table by chance: all of them have
-// texts where the rows below have values. at where there is none.
-func (c *candidate) startBehindGap(lines []line, at int) int {
-	i := at + 1
-	for i < len(lines)-1 && i <= at+mostTitles && !lines[i].gap {
-		i++
-	}
-	if i >= len(lines)-1 || i > at+mostTitles || lines[i].width() != c.width {
-		return at
-	}
-	columns := 0
-	for j, t := range typedColumns(lines[i+1:], c.width) {
-		if t != classNumber && t != classDate {
-			continue
-		}
-		columns++
-		if slices.ContainsFunc(lines[at:i], func(l line) bool { return j >= l.width() || classify(l.cells[j].Text) != classText }) {
-			return at
-		}
-	}
-	if yes, _, evidence := c.names(lines[i].cells, lines[i+1:]); columns == 0 || !yes || sum(evidence) < 1 {
-		return at
-	}
-	return i
-}
-
-// startBehindKeys is the line behind keys and their values that a spreadsheet made as wide
-// as the table: two lines at least of which only the first two cells are filled, and then
-// one that has a text in every column. at where there is none.
-func (c *candidate) startBehindKeys(lines []line, at int) int {
-	i := at
-	for i < len(lines)-1 && i < at+mostTitles && c.width > 2 && lines[i].filled == 2 && lines[i].width() == c.width &&
-		len(lines[i].cells[0].Text) > 0 && len(lines[i].cells[1].Text) > 0 {
-		i++
-	}
-	if i-at < 2 || lines[i].filled != c.width || slices.ContainsFunc(lines[i].cells, func(cell Cell) bool { return classify(cell.Text) != classText }) {
-		return at
-	}
-	if yes, _, evidence := c.names(lines[i].cells, lines[i+1:]); !yes || sum(evidence) < 1 {
-		return at
-	}
-	return i
-}
-
-// clearlyNames says whether a record has texts in columns as many as that, and no values,
-// unlike the cells below it.
-func (c *candidate) clearlyNames(l line, below []line, fewest int) bool {
-	if l.filled < fewest || slices.ContainsFunc(l.cells, func(cell Cell) bool { is := classify(cell.Text); return is != classText && is != classEmpty }) {
-		return false
-	}
-	yes, _, evidence := c.names(l.cells, below)
-	return yes && sum(evidence) >= 1
-}
-
-// startBehindSentences is the line behind sentences, of which the first is as wide as the
-// table by chance, and the last is not: the first that has a text in every column. at
-// where there is none.
-func (c *candidate) startBehindSentences(lines []line, at int) int {
-	spaced := false
-	for i := at; i < len(lines)-1 && i <= at+mostTitles; i++ {
-		l := lines[i]
-		if i > at && spaced && lines[i-1].width() != c.width && l.width() == c.width && c.clearlyNames(l, lines[i+1:], c.width) {
-			return i
-		}
-		if l.isLine() || slices.ContainsFunc(l.cells, func(cell Cell) bool {
-			is := classify(cell.Text)
-			return is == classNumber || is == classDate
-		}) {
-			break
-		}
-		spaced = spaced || l.isSentence()
-	}
-	return at
-}
-
-// isSentence says whether a space stands behind each delimiter, and no cell is quoted.
-func (l *line) isSentence() bool {
-	for i, cell := range l.cells {
-		if cell.Quoted || len(bytes.TrimSpace(cell.Text)) == 0 || i > 0 && cell.Text[0] != ' ' {
-			return false
-		}
-	}
-	return l.width() > 1
-}
-
-// isKey says whether a line is a key, which ends in a colon, and its value.
-func (l *line) isKey() bool {
-	return l.filled == 2 && l.width() > 2 && bytes.HasSuffix(bytes.TrimSpace(l.cells[0].Text), []byte(":")) && len(l.cells[1].Text) > 0
-}
-
-// firstFilled says whether no cell but the first has a text.
-func firstFilled(cells []Cell) bool {
-	for i, cell := range cells {
-		if i > 0 && len(bytes.TrimSpace(cell.Text)) > 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // trailing says whether each row ends with a delimiter behind which no cell is

@@ -133,10 +133,22 @@ func (c *candidate) footer(lines []line, body int) int {
 			sparse++
 		}
 	}
-	if sparse*50 > at-body {
+	if sparse*50 > at-body && !((lines[at].gap || lines[at].filled == 0) && c.says(lines[at:]) && !c.says(lines[body:at])) {
 		return -1
 	}
 	return at
+}
+
+// says whether one of the lines of one filled cell is a remark, and no part of the table
+// that has a title: it has a colon, or ends as a sentence.
+func (c *candidate) says(lines []line) bool {
+	return slices.ContainsFunc(lines, func(l line) bool {
+		if l.filled != 1 {
+			return false
+		}
+		text := c.cellsAt(l)[0].Text
+		return bytes.IndexByte(text, ':') >= 0 || traitsOf(text)&traitStop != 0
+	})
 }
 
 // sentences tells lines that are sentences from rows: a space stands behind each
@@ -177,6 +189,16 @@ func (c *candidate) sentences(lines []line, body int) func(line) bool {
 	}
 }
 
+// remarksUnderTitle says whether lines are remarks in few cells, as numbered ones are: a
+// text of one cell, and then none that is as wide as the table, whose rows all are.
+func (c *candidate) remarksUnderTitle(lines, above []line) bool {
+	if c.width < 3 || len(lines) < 2 || lines[0].width() != 1 || classify(c.cellsAt(lines[0])[0].Text) != classText {
+		return false
+	}
+	other := func(l line) bool { return l.width() != c.width }
+	return !slices.ContainsFunc(above, other) && !slices.ContainsFunc(lines, func(l line) bool { return !other(l) || l.width() > 2 })
+}
+
 // remarksOfCells finds the blank line, -1 where there is none, behind which there are
 // only a few lines of words with a text, or nothing, in each column of numbers or dates:
 // remarks that have delimiters.
@@ -189,6 +211,9 @@ func (c *candidate) remarksOfCells(lines []line, body int) int {
 		return -1
 	}
 	above := c.withCells(lines[max(body, at-mostRemarks):at])
+	if c.remarksUnderTitle(lines[at:], above) {
+		return at
+	}
 	typed := typedColumns(above, c.width)
 	texts := 0
 	for _, l := range lines[at:] {
