@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,6 +111,47 @@ func TestMasksNeedTheirConfiguration(t *testing.T) {
 	if said := exits(t, exitDone, "ingest"); !strings.Contains(said, "not those that") {
 		t.Errorf("ingest without the mask says %s", said)
 	}
+}
+
+// A header that has a masked column twice, or by two of its names, shows it nowhere: its
+// rows are in quarantine until the other is masked too.
+func TestMaskedColumnTwiceInAHeader(t *testing.T) {
+	t.Chdir(t.TempDir())
+	config := func(source, mask string) {
+		write(t, "lakefeed.yaml", "feeds:\n  - table: t\n    source: "+source+"\n    quarantine: {max_share: 100%}\n    schema: {aliases: {mail: email}}\n    transform: [{mask: {"+mask+"}}]\n")
+	}
+	write(t, "a.csv", "id,Email,email,mail\n1,canary@a,canary@b,canary@c\n")
+	write(t, "b.csv", "id,mail\n2,canary@d\n")
+	write(t, "c.csv", "id,email,Email\n3,canary@e,canary@f\n")
+	config("[b.csv, c.csv]", "email: redact")
+	said := exits(t, exitDone, "ingest")
+	if !strings.Contains(said, "mask email_2 too") {
+		t.Errorf("ingest says %s", said)
+	}
+	config("a.csv", "email: redact")
+	said += exits(t, exitDone, "ingest")
+	nowhere := func() {
+		t.Helper()
+		err := filepath.WalkDir("lake", func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || strings.Contains(name, "kafka") {
+				return err
+			}
+			if text, err := os.ReadFile(name); err != nil || bytes.Contains(text, []byte("canary")) {
+				t.Errorf("%s shows what is masked: %v", name, err)
+			}
+			return nil
+		})
+		if err != nil || strings.Contains(said, "canary") {
+			t.Error(err, said)
+		}
+	}
+	nowhere()
+	config("a.csv", "email: redact, email_2: redact, mail: redact")
+	said = exits(t, exitDone, "rejects", "replay", "t")
+	if !strings.Contains(said, "2 of 2 rows") {
+		t.Errorf("replay says %s", said)
+	}
+	nowhere()
 }
 
 // Nor are rows written to a table of steps as the feed has them because a run was not

@@ -80,6 +80,12 @@ func (b *batch) layout(spellings, safe []string) *layout {
 			l.refuse(schema.NewColumn, name, p)
 		}
 	}
+	for i, name := range safe {
+		if spellings != nil && b.contract.Shows(name, spellings[i]) {
+			b.column(name).spell(spellings[i]) // so that it can be masked
+			l.refuse(schema.Unmasked, name, schema.PolicyReject)
+		}
+	}
 	if l.refused != nil {
 		return l
 	}
@@ -92,13 +98,20 @@ func (b *batch) layout(spellings, safe []string) *layout {
 			continue
 		}
 		c := b.column(name)
-		if spellings != nil && !slices.Contains(c.spellings, spellings[i]) {
-			c.spellings = append(c.spellings, spellings[i])
+		if spellings != nil {
+			c.spell(spellings[i])
 		}
 		l.columns[i] = c
 		l.strict = l.strict || c.strict
 	}
 	return l
+}
+
+// spell says how a header writes the column's name.
+func (c *column) spell(name string) {
+	if !slices.Contains(c.spellings, name) {
+		c.spellings = append(c.spellings, name)
+	}
 }
 
 // refuse keeps the header's rows out; a reason that stops the feed comes before one

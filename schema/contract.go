@@ -398,6 +398,7 @@ const (
 	TypeChange    DeviationKind = "type_change"
 	NullCell      DeviationKind = "null"
 	CellCount     DeviationKind = "cell_count" // of no column
+	Unmasked      DeviationKind = "unmasked"   // a column beside a masked one of its name
 )
 
 // Message says what is wrong, without where.
@@ -407,6 +408,8 @@ func (d *Deviation) Message() string {
 		return "the header has a column " + d.Column + ", which the table has not"
 	case MissingColumn:
 		return "the header has no column " + d.Column
+	case Unmasked:
+		return "the header has a masked column twice, the second time as " + d.Column + ", which would show it: mask " + d.Column + " too"
 	case NullCell:
 		return "it is null"
 	case CellCount:

@@ -91,3 +91,9 @@ func (e *Evidence) Redacted() Evidence {
 
 // Hidden says whether no cell of the column may be shown.
 func (c *Contract) Hidden(name string) bool { return c.declaration(name).Hidden }
+
+// Shows says whether a column would show what a hidden one has: its header calls it by
+// that one's name, or by an alias of it, and has another column that got the name.
+func (c *Contract) Shows(name, spelling string) bool {
+	return c != nil && c.Hidden(SafeName(spelling)) && !c.Columns[name].Hidden
+}

@@ -27,7 +27,7 @@ func Evolve(old *Schema, seen []Seen, c *Contract) (next *Schema, changed bool) 
 		next.Fields = slices.Clone(old.Fields)
 	}
 	for _, s := range seen {
-		if c.Hidden(s.Name) {
+		if c.Hidden(s.Name) || slices.ContainsFunc(s.Spellings, func(spelling string) bool { return c.Shows(s.Name, spelling) }) {
 			s.Evidence, s.Misfits = s.Evidence.Redacted(), Evidence{}
 		}
 		i := next.Index(s.Name)
