@@ -58,7 +58,9 @@ func (c *compiler) arithmetic(n *ast.BinaryNode) *node {
 			}
 			out.texts[i] = out.keep(a.texts[i], b.texts[i])
 		})
-	case x.typ.Kind == schema.Date && y.typ.Kind == schema.Date && op == "-":
+	case x.typ.Kind == schema.Date && y.typ.Kind == schema.Unknown && op == "-": // days, or a date
+		return both(unknown, x, y, nil)
+	case (x.typ.Kind == schema.Date || x.typ.Kind == schema.Unknown) && y.typ.Kind == schema.Date && op == "-":
 		return both(kind(schema.Bigint), x, y, func(out, a, b *block, i int) { out.ints[i] = a.ints[i] - b.ints[i] })
 	case x.typ.Kind == schema.Date && (op == "+" || op == "-"):
 		c.want(y, op+" of a date", schema.Bigint)

@@ -3,6 +3,7 @@ package transform_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -139,6 +140,16 @@ func TestExpressions(t *testing.T) {
 		{`s matches "^H.*o$"`, "boolean", "true", ""},
 		{`s contains "ell"`, "boolean", "true", ""},
 		{"day + 1", "date", "2024-03-01", ""},
+		{"day - i", "date", "2024-02-22", ""},
+		{"day - date(at) > i", "boolean", "true", ""},
+		{"div(day - date(at), i)", "bigint", "582", ""},
+		{"(day ?? date(at)) - 1", "date", "2024-02-28", ""},
+		{`b ? day : date(2013, i, j)`, "date", "2024-02-29", ""},
+		{`coalesce(at, timestamp(day))`, "timestamp", "2013-01-01T05:17:00", ""},
+		{"m / i + d", "double", "1.8571428571428572", ""},
+		{"min(m, n, i)", "decimal(22,3)", "1.125", ""},
+		{`s in ["Hello", u]`, "boolean", "true", ""},
+		{"seconds_between(day, date(at))", "bigint", "-352166400", ""},
 		{`day >= "2024-01-01"`, "boolean", "true", ""},
 		{`day - date(2024, 1, 1)`, "bigint", "59", ""},
 		{"year(day) * 100 + month(day)", "bigint", "202402", ""},
@@ -168,6 +179,37 @@ func TestExpressions(t *testing.T) {
 		if len(failed) > 0 || typ != c.typ || value(0) != c.first || value(1) != c.second {
 			t.Errorf("%s is %s %q, %q (failed: %q), want %s %q, %q", c.e, typ, value(0), value(1), failed, c.typ, c.first, c.second)
 		}
+		columnsMayBeUndecided(t, c.e, columns)
+	}
+}
+
+// columnsMayBeUndecided shows that what is right of typed columns is right before they
+// are known, and while one of them has held only nulls.
+func columnsMayBeUndecided(t *testing.T, e, columns string) {
+	t.Helper()
+	if err := set("x", e).Check(); err != nil {
+		t.Errorf("%s is a fault before the columns are known: %v", e, err)
+	}
+	all := strings.Split(columns, ", ")
+	for i, c := range all {
+		name, _, _ := strings.Cut(c, " ")
+		some := slices.Clone(all)
+		some[i] = name + " unknown"
+		s, b := feed(t, strings.Join(some, ", "), strings.Repeat("|", len(all)))
+		p, err := transform.Compile(set("x", e), s)
+		if err != nil {
+			t.Errorf("%s is a fault while %s has held only nulls: %v", e, name, err)
+			continue
+		}
+		p.Run(b)
+	}
+}
+
+// What is between a date and a column without a type may be days or a date.
+func TestDateLessAnUndecidedColumn(t *testing.T) {
+	header, out, _ := made(t, set("x", "day - u"), "day date, u unknown", "2024-02-29|")
+	if header != "day date, u unknown, x unknown" || out[0] != "2024-02-29||" {
+		t.Errorf("%s: %q", header, out)
 	}
 }
 
