@@ -355,7 +355,7 @@ func (c *candidate) rate() {
 	if len(c.d.Delimiter) > 1 && c.share < 0.8 {
 		c.score *= 0.5
 	}
-	if strings.HasSuffix(c.d.Delimiter, " ") && wider*10 > cells { // columns that are set below each other
+	if strings.HasSuffix(c.d.Delimiter, " ") && c.d.Delimiter[0] != ' ' && wider*10 > cells { // columns that are set below each other
 		c.score *= 0.9
 	}
 }

@@ -142,12 +142,15 @@ func withoutAgain(lines, first []line) (out []line) {
 }
 
 // isLine says whether a record of one cell is a line that a program draws under the names,
-// whatever parts the cells of the others.
+// whatever parts the cells of the others, or only the mark of a comment.
 func (l *line) isLine() bool {
 	if l.width() != 1 || l.rule != "" {
 		return false
 	}
 	text := bytes.TrimSpace(l.cells[0].Text)
+	if len(bytes.Trim(text, "#")) == 0 {
+		return len(text) > 0
+	}
 	return len(text) >= 3 && bytes.Contains(text, []byte("--")) && len(bytes.Trim(text, "-=+| ")) == 0
 }
 

@@ -195,6 +195,9 @@ func TestOpenData(t *testing.T) {
 		{"keys and values in all columns", "Channels\t2\t\t\nSamples\t40\t40\t\nDate\t2020/01/01\t2020/01/01\t\n***End***\t\t\t\nX_Value\tVolt\tVolt (2)\tComment\n" + repeat(20, "0.%02[1]d\t%[1]d.5\t%[1]d.7\t\n"), "\t", "X_Value|Volt|Volt (2)|Comment", 20, "0.01,1.5,1.7,", ""},
 		{"the name of the rows' column below names on two levels", ",value,value\n,mean,std\ngroup,,\n" + repeat(9, "g%[1]d,%[1]d.5,0.%[1]d\n"), ",", "group|value mean|value std", 9, "g1,1.5,0.1", ""},
 		{"groups of rows below names on two levels", ",2019,,2020,\n,Men,Women,Men,Women\nENGLAND,,,,\n" + repeat(9, "x%[1]d,1,2,3,4\n") + "WALES,,,,\n" + repeat(9, "y%[1]d,1,2,3,4\n"), ",", "|2019 Men|Women|2020 Men|Women", 20, "ENGLAND,,,,", ""},
+		{"several keys and values on a line", "Bank:;Ulm;;;\nBLZ:;630;;Datum:;01.02.2020\nZeitraum:;;von:;01.01.2020;\n\nTag;Valuta;Zweck;Umsatz;S/H\n" + repeat(20, "%02[1]d.01.2020;%02[1]d.01.2020;Miete;%[1]d,00;S\n"), ";", "Tag|Valuta|Zweck|Umsatz|S/H", 20, `01.01.2020,01.01.2020,Miete,"1,00",S`, ""},
+		{"names in a comment above an empty one", "# Source: office\n# \n# STN,YYYYMMDD,   TG\n# \n" + repeat(20, "  260,202001%02[1]d,  %[1]d\n"), ",", "# STN|YYYYMMDD|   TG", 20, "  260,20200101,  1", ""},
+		{"numbers to the right of a column that psql draws", " id | name |  v  \n----+------+-----\n" + repeat(20, " %2[1]d | n%[1]d | %3[1]d\n") + "(20 rows)\n", " | ", " id|name| v  ", 20, "  1,n1,  1", "footer 1"},
 		{"another last line end", "a,b\r\n" + repeat(9, "%[1]d,x\r\n") + "10,y\n", ",", "a|b", 10, "1,x", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -196,9 +196,18 @@ func (l *line) isSentence() bool {
 	return l.width() > 1
 }
 
-// isKey says whether a line is a key, which ends in a colon, and its value.
+// isKey says whether a line is a key, which ends in a colon, and its value, or several
+// of them.
 func (l *line) isKey() bool {
-	return l.filled == 2 && l.width() > 2 && bytes.HasSuffix(bytes.TrimSpace(l.cells[0].Text), []byte(":")) && len(l.cells[1].Text) > 0
+	keys := 0
+	for _, cell := range l.cells {
+		if bytes.HasSuffix(bytes.TrimSpace(cell.Text), []byte(":")) {
+			keys++
+		} else if keys == 0 {
+			return false
+		}
+	}
+	return l.filled > 1 && l.width() > 2 && keys*2 >= l.filled && (l.filled > 2 || len(l.cells[1].Text) > 0)
 }
 
 // firstFilled says whether no cell but the first has a text.
