@@ -141,6 +141,10 @@ func (c *auditCommand) open(ctx context.Context, g *Globals, store sink.Store, t
 // compare compares the table with its topic, and with the topic's raw zone, where they
 // are to be had. A topic that is nil is opened first.
 func (c *auditCommand) compare(ctx context.Context, g *Globals, store sink.Store, table *sink.Table, topic *auditedTopic, report *sink.AuditReport) error {
+	if table.Partitions() == 0 {
+		report.Add(sink.Finding{Level: sink.Note, Kind: sink.TopicNotCompared, Message: "the table was not compared with topic " + table.Topic() + ": it is not known which topic partitions it has"})
+		return nil
+	}
 	position, err := sink.ParsePosition(report.Position)
 	if err != nil {
 		return err

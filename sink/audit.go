@@ -54,6 +54,18 @@ func (a *Audit) run(ctx context.Context) error {
 	a.Report.count(func(r *AuditReport) {
 		r.Table, r.Generation, r.Position = t.name, t.generation, position.String()
 	})
+	missing, beyond, err := t.beyondSet(ctx)
+	if err != nil {
+		return err
+	}
+	if beyond != "" {
+		a.Report.Add(Finding{
+			Level: Damage, Kind: ObjectMissing, Key: missing,
+			Message: fmt.Sprintf("the record of which topic partitions the table has is gone: there are commits of one that is not known, such as %s. Without it the table's rows and files are not known either, and they were not looked at", beyond),
+			Do:      "put it back; without a copy a run of lakefeed ingest or consume for the table makes it anew of its topic",
+		})
+		return nil
+	}
 	inventory := newInventory(t, position)
 	if err := inventory.list(ctx); err != nil {
 		return err
@@ -61,7 +73,7 @@ func (a *Audit) run(ctx context.Context) error {
 	group, reading := errgroup.WithContext(ctx)
 	run := &auditRun{Audit: a, position: position, inventory: inventory, memory: semaphore.NewWeighted(a.Memory), group: group}
 	group.SetLimit(filesAtOnce)
-	err := run.chains(reading)
+	err = run.chains(reading)
 	if e := group.Wait(); e != nil {
 		err = e // it is what ended the other
 	}

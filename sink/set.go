@@ -63,6 +63,31 @@ func (t *Table) set(ctx context.Context) (set partitionSet, err error) {
 	return set, nil
 }
 
+// beyondSet finds a record of a topic partition that is not in the generation's set, to
+// which it is added before it has one: beyond is its key, "" where there is none, and
+// missing that of the set's step that is not there.
+func (t *Table) beyondSet(ctx context.Context) (missing, beyond string, err error) {
+	folder := t.topicFolder("commits")
+	for count := 0; ; {
+		set, err := t.set(ctx)
+		if err != nil || beyond != "" && set.count <= count {
+			return t.generationRoot() + "set/" + number(set.next) + ".json", beyond, err
+		}
+		count, beyond = set.count, ""
+		for o, err := range t.store.List(ctx, folder, folder+number(int64(count))) {
+			if err != nil {
+				return "", "", err
+			}
+			beyond = o.Key
+			break
+		}
+		if beyond == "" {
+			return "", "", nil
+		}
+		// It may have come with a step since the set was read.
+	}
+}
+
 // step adds a step to a set as it was read. Whether this one or another's became the
 // next is seen by reading it again.
 func (t *Table) step(ctx context.Context, set partitionSet, step setObject) error {
