@@ -2,9 +2,15 @@ package sink
 
 import (
 	"bytes"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"math/big"
+	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
@@ -26,12 +32,15 @@ func ReadPairs(body []byte, first, second string, pair func(a, b []byte)) (err e
 	}
 	var names []string
 	places := [2]int{-1, -1}
-	var types [2]schema.Type
+	var read [2]func(parquet.Value) []byte
 	for _, c := range f.Root().Columns() {
 		names = append(names, c.Name())
 		for i, want := range [2]string{first, second} {
 			if c.Name() == want && c.Leaf() && !c.Repeated() {
-				places[i], types[i] = c.Index(), pairType(c.Type())
+				places[i] = c.Index()
+				if read[i], err = textsOf(c.Type()); err != nil {
+					return fmt.Errorf("column %s %w", want, err)
+				}
 			}
 		}
 	}
@@ -46,15 +55,18 @@ func ReadPairs(body []byte, first, second string, pair func(a, b []byte)) (err e
 	for {
 		n, err := rows.ReadRows(buffer)
 		for _, row := range buffer[:n] {
-			var texts [2][]byte
+			var both [2][]byte
 			for _, v := range row {
 				for i, at := range places {
-					if v.Column() == at && !v.IsNull() {
-						texts[i] = textOf(v, types[i])
+					if v.Column() != at || v.IsNull() {
+						continue
+					}
+					if both[i] = read[i](v); !utf8.Valid(both[i]) {
+						return fmt.Errorf("column %s has bytes that are no text", [2]string{first, second}[i])
 					}
 				}
 			}
-			pair(texts[0], texts[1])
+			pair(both[0], both[1])
 		}
 		if err == io.EOF {
 			return nil
@@ -65,49 +77,121 @@ func ReadPairs(body []byte, first, second string, pair func(a, b []byte)) (err e
 	}
 }
 
-// pairType is the type of a column of another writer: what is no date is a number there,
-// where a file of ours has none.
-func pairType(t parquet.Type) schema.Type {
-	out := fileType(t)
-	if l := t.LogicalType(); t.Kind() == parquet.Int32 && (l == nil || !isDate(l.Value)) {
-		return schema.Type{Kind: schema.Bigint}
+// textsOf gives the values of a column of any writer as text in its normal form. The error
+// says which values have none.
+func textsOf(t parquet.Type) (func(parquet.Value) []byte, error) {
+	var logical any
+	if l := t.LogicalType(); l != nil {
+		logical = l.Value
 	}
-	return out
-}
-
-func isDate(logical any) bool {
-	_, ok := logical.(*format.DateType)
-	return ok
-}
-
-// textOf is a file's value as text.
-func textOf(v parquet.Value, t schema.Type) []byte {
-	var one schema.Vector
-	one.Reset(t)
-	switch v.Kind() {
+	switch t.Kind() {
 	case parquet.Boolean:
-		x := int64(0)
-		if v.Boolean() {
-			x = 1
+		return func(v parquet.Value) []byte { return strconv.AppendBool(nil, v.Boolean()) }, nil
+	case parquet.Int32, parquet.Int64:
+		text := wholeTexts(logical)
+		if t.Kind() == parquet.Int64 {
+			return func(v parquet.Value) []byte { return text(v.Int64()) }, nil
 		}
-		one.AppendInt(x)
-	case parquet.Int32:
-		one.AppendInt(int64(v.Int32()))
-	case parquet.Int64:
-		one.AppendInt(v.Int64())
+		if x, ok := logical.(*format.IntType); ok && !x.IsSigned {
+			return func(v parquet.Value) []byte { return text(int64(v.Uint32())) }, nil
+		}
+		return func(v parquet.Value) []byte { return text(int64(v.Int32())) }, nil
 	case parquet.Float:
-		one.Reset(schema.Type{Kind: schema.Double})
-		one.AppendFloat(float64(v.Float()))
+		return func(v parquet.Value) []byte { // the double that is written as it is: 0.1, not 0.10000000149011612
+			x, _ := strconv.ParseFloat(strconv.FormatFloat(float64(v.Float()), 'g', -1, 32), 64)
+			return doubleText(x)
+		}, nil
 	case parquet.Double:
-		one.AppendFloat(v.Double())
-	case parquet.FixedLenByteArray:
-		if t.Kind == schema.Decimal {
-			one.AppendDecimal(widen(v.ByteArray()))
-			break
-		}
-		return bytes.Clone(v.ByteArray())
-	default:
-		return bytes.Clone(v.ByteArray())
+		return func(v parquet.Value) []byte { return doubleText(v.Double()) }, nil
+	case parquet.Int96:
+		return nil, errors.New("is INT96, a time that does not say of which zone: write it as TIMESTAMP")
 	}
+	switch x := logical.(type) {
+	case *format.DecimalType:
+		return func(v parquet.Value) []byte {
+			body := v.ByteArray()
+			n := new(big.Int).SetBytes(body)
+			if len(body) > 0 && body[0] >= 0x80 { // two's complement
+				n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(body))))
+			}
+			return decimalText(n, int(x.Scale))
+		}, nil
+	case *format.UUIDType:
+		return func(v parquet.Value) []byte {
+			h := hex.EncodeToString(v.ByteArray())
+			return []byte(h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:])
+		}, nil
+	}
+	return func(v parquet.Value) []byte { return append([]byte{}, v.ByteArray()...) }, nil
+}
+
+// wholeTexts gives what whole numbers stand for as text.
+func wholeTexts(logical any) func(int64) []byte {
+	switch x := logical.(type) {
+	case *format.DecimalType:
+		return func(n int64) []byte { return decimalText(big.NewInt(n), int(x.Scale)) }
+	case *format.DateType:
+		return func(n int64) []byte {
+			return timeText(n*int64(24*time.Hour/time.Second), time.Second, time.DateOnly, "")
+		}
+	case *format.TimestampType:
+		zone := ""
+		if x.IsAdjustedToUTC {
+			zone = "Z"
+		}
+		unit := x.Unit.Value.Duration()
+		return func(n int64) []byte { return timeText(n, unit, "2006-01-02T15:04:05", zone) }
+	case *format.TimeType:
+		unit := x.Unit.Value.Duration()
+		return func(n int64) []byte { return timeText(n, unit, time.TimeOnly, "") }
+	case *format.IntType:
+		if !x.IsSigned {
+			return func(n int64) []byte { return strconv.AppendUint(nil, uint64(n), 10) }
+		}
+	}
+	return func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
+}
+
+// timeText is the time that is so many units behind the beginning of 1970, with as many
+// digits of a second as it takes.
+func timeText(n int64, unit time.Duration, layout, zone string) []byte {
+	each := int64(time.Second / unit)
+	seconds, rest := n/each, n%each
+	if rest < 0 {
+		seconds, rest = seconds-1, rest+each
+	}
+	nanos := rest * int64(unit)
+	switch {
+	case nanos == 0:
+	case nanos%1e6 == 0:
+		layout += ".000"
+	case nanos%1e3 == 0:
+		layout += ".000000"
+	default:
+		layout += ".000000000"
+	}
+	return append(time.Unix(seconds, nanos).UTC().AppendFormat(nil, layout), zone...)
+}
+
+func decimalText(n *big.Int, scale int) []byte {
+	if scale <= 0 {
+		return n.Append(nil, 10)
+	}
+	digits := new(big.Int).Abs(n).String()
+	if missing := scale + 1 - len(digits); missing > 0 {
+		digits = strings.Repeat("0", missing) + digits
+	}
+	at := len(digits) - scale
+	text := digits[:at] + "." + digits[at:]
+	if n.Sign() < 0 {
+		text = "-" + text
+	}
+	return []byte(text)
+}
+
+func doubleText(x float64) []byte {
+	var one schema.Vector
+	one.Reset(schema.Type{Kind: schema.Double})
+	one.AppendFloat(x)
 	return one.AppendValue(nil, 0)
 }
