@@ -198,6 +198,10 @@ func TestOpenData(t *testing.T) {
 		{"several keys and values on a line", "Bank:;Ulm;;;\nBLZ:;630;;Datum:;01.02.2020\nZeitraum:;;von:;01.01.2020;\n\nTag;Valuta;Zweck;Umsatz;S/H\n" + repeat(20, "%02[1]d.01.2020;%02[1]d.01.2020;Miete;%[1]d,00;S\n"), ";", "Tag|Valuta|Zweck|Umsatz|S/H", 20, `01.01.2020,01.01.2020,Miete,"1,00",S`, ""},
 		{"names in a comment above an empty one", "# Source: office\n# \n# STN,YYYYMMDD,   TG\n# \n" + repeat(20, "  260,202001%02[1]d,  %[1]d\n"), ",", "# STN|YYYYMMDD|   TG", 20, "  260,20200101,  1", ""},
 		{"numbers to the right of a column that psql draws", " id | name |  v  \n----+------+-----\n" + repeat(20, " %2[1]d | n%[1]d | %3[1]d\n") + "(20 rows)\n", " | ", " id|name| v  ", 20, "  1,n1,  1", "footer 1"},
+		{"remarks in a table of two columns", "area,n\n" + repeat(20, "x%[1]d,%[1]d\n") + ",\nSource: Office,\nprovisional,\n", ",", "area|n", 20, "x1,1", "footer 3"},
+		{"last rows without a number in a table of two columns", "area,n\n" + repeat(20, "x%[1]d,%[1]d\n") + ",\ny,\nz,\n", ",", "area|n", 23, "x1,1", ""},
+		{"a last row by another delimiter", "day,town,n\n" + repeat(20, "2020-01-%02[1]d,x%[1]d,%[1]d\n") + "2020-01-21;y;7\n", ",", "day|town|n", 21, "2020-01-01,x1,1", ""},
+		{"a remark with another delimiter", "day,town,n\n" + repeat(20, "2020-01-%02[1]d,x%[1]d,%[1]d\n") + "Source: office; provisional; table 7\n", ",", "day|town|n", 20, "2020-01-01,x1,1", "footer 1"},
 		{"another last line end", "a,b\r\n" + repeat(9, "%[1]d,x\r\n") + "10,y\n", ",", "a|b", 10, "1,x", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -86,7 +86,9 @@ func (c *candidate) footer(lines []line, body int) int {
 		return -1
 	}
 	remarks := 0
-	sentence := c.sentences(lines, body)
+	last := c.withCells(lines[max(body, len(lines)-mostRemarks):])
+	typed := typedColumns(last, c.width)
+	sentence := c.sentences(last, typed)
 	remark := func(l line) bool {
 		switch {
 		case l.filled == 0:
@@ -98,7 +100,7 @@ func (c *candidate) footer(lines []line, body int) int {
 			return false
 		}
 		cells := c.cellsAt(l)
-		if classify(cells[0].Text) != classText {
+		if classify(cells[0].Text) != classText || c.isStray(l, typed) {
 			return false
 		}
 		remarks++
@@ -124,6 +126,9 @@ func (c *candidate) footer(lines []line, body int) int {
 		}
 	}
 	if remarks == 0 || at == body {
+		if pairs := c.remarksOfPairs(lines, body); pairs >= 0 {
+			return pairs
+		}
 		return c.remarksOfCells(lines, body)
 	}
 	sparse := 0
@@ -153,9 +158,7 @@ func (c *candidate) says(lines []line) bool {
 
 // sentences tells lines that are sentences from rows: a space stands behind each
 // delimiter, as in none of the rows, and the columns of numbers and dates have texts.
-func (c *candidate) sentences(lines []line, body int) func(line) bool {
-	above := c.withCells(lines[max(body, len(lines)-mostRemarks):])
-	typed := typedColumns(above, c.width)
+func (c *candidate) sentences(above []line, typed []class) func(line) bool {
 	rows := 0
 	for _, l := range above {
 		if l.width() == c.width {
@@ -187,6 +190,43 @@ func (c *candidate) sentences(lines []line, body int) func(line) bool {
 		}
 		return texts > 0 && l.isSentence()
 	}
+}
+
+// isStray says whether a line without the table's delimiter is a row by another one, with a
+// value in a column of such.
+func (c *candidate) isStray(l line, typed []class) bool {
+	if l.width() != 1 || c.width < 3 {
+		return false
+	}
+	raw := bytes.TrimRight(c.text[l.from-c.o.Offset:l.to-c.o.Offset], "\r\n")
+	s := newSplitter(c.d, Options{Width: c.width})
+	how := s.strayReading(raw)
+	if how == strict {
+		return false
+	}
+	for i, cell := range s.cellsByStray(nil, raw, how) {
+		if t := typed[i]; (t == classNumber || t == classDate) && classify(cell.Text) == t {
+			return true
+		}
+	}
+	return false
+}
+
+// remarksOfPairs finds the empty line, -1 where there is none, behind which there are only
+// lines of a table of two columns with a text in the first, and one that says something, as
+// no row does.
+func (c *candidate) remarksOfPairs(lines []line, body int) int {
+	at := len(lines)
+	for at > body && len(lines)-at < mostTitles && lines[at-1].filled <= 1 && (lines[at-1].filled == 0 || classify(c.cellsAt(lines[at-1])[0].Text) == classText) {
+		at--
+	}
+	for at < len(lines) && lines[at].filled > 0 && !lines[at].gap {
+		at++
+	}
+	if c.width != 2 || at == len(lines) || at-body < fewestRows || !c.says(lines[at:]) || c.says(lines[body:at]) {
+		return -1
+	}
+	return at
 }
 
 // remarksUnderTitle says whether lines are remarks in few cells, as numbered ones are: a
