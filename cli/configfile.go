@@ -275,6 +275,9 @@ func (g *Globals) givenIdentity(command any) bool {
 func (f *fileSettings) check() {
 	doc := f.doc
 	f.checkKafka()
+	if doc.Has(&f.Lake.Lake) && f.Lake.Lake == "" {
+		doc.Fault(&f.Lake.Lake, "name a folder (. is that of this file) or s3://bucket/prefix, or leave it out for "+defaultLake, "lake is empty")
+	}
 	if glue := &f.Catalog.Glue; doc.Has(glue) {
 		if glue.Database == "" {
 			doc.Fault(glue, "add database: NAME", "catalog.glue names no database")

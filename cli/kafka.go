@@ -75,7 +75,10 @@ func (k *Kafka) embeddedLog() bool { return len(k.Brokers) == 0 && len(k.Kafka) 
 
 // checkLog refuses an embedded Kafka that has no folder for its log.
 func (k *Kafka) checkLog(lake *Lake) error {
-	if !k.embeddedLog() || k.logDir(lake) != "" {
+	switch {
+	case k.embeddedLog() && k.KafkaDir == "" && lake.Lake == "":
+		return emptyPlace("lake")
+	case !k.embeddedLog() || k.logDir(lake) != "":
 		return nil
 	}
 	return &usageError{"the embedded Kafka's log has to outlive this process, and a bucket cannot hold it: name a folder with --kafka-dir, or Kafka's brokers with --brokers"}

@@ -64,6 +64,9 @@ func (l *Lake) open(ctx context.Context, g *Globals, memory int64, write bool) (
 
 // place opens the store at a location, which is that of a lake or a state.
 func place(ctx context.Context, g *Globals, what, location string, rate int, memory int64, write bool) (sink.Store, error) {
+	if location == "" {
+		return nil, emptyPlace(what)
+	}
 	if err := checkSecretless(what, location); err != nil {
 		return nil, err
 	}
@@ -90,6 +93,12 @@ func place(ctx context.Context, g *Globals, what, location string, rate int, mem
 		err = store.Probe(ctx)
 	}
 	return store, err
+}
+
+// emptyPlace is what is left of a script's variable that is not set: it is not the
+// working folder.
+func emptyPlace(what string) error {
+	return &usageError{"the " + what + " is the empty text; name a folder (. is the working folder) or s3://bucket/prefix"}
 }
 
 func isBucket(location string) bool { return strings.HasPrefix(location, "s3://") }
