@@ -246,7 +246,7 @@ func (b *batch) refuse(l *layout, cells []wire.Cell, at func() schema.Witness) *
 		default:
 			continue
 		}
-		if c.hidden {
+		if d.Hidden = b.recipe.masks; d.Hidden { // also of other columns: a row may be shifted
 			text = nil
 		}
 		d.First = witness(text, at)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lakefeed/consumer/transform"
 	"lakefeed/schema"
 	"lakefeed/sink"
 	"lakefeed/sink/mem"
@@ -284,6 +285,33 @@ func TestRepairByTheContractOfTheRecord(t *testing.T) {
 	for _, folder := range []string{"feed", "feed__quarantine"} {
 		if diff := cmp.Diff(intact.lake(folder), b.lake(folder)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", folder, diff)
+		}
+	}
+}
+
+// Of a feed that masks anything no message shows a cell: of a row whose cells are
+// shifted it may be another column's.
+func TestMessagesOfMaskedFeedsShowNoCell(t *testing.T) {
+	for _, policy := range []schema.Policy{schema.PolicyReject, schema.PolicyFreeze} {
+		b := newBench(t, 1)
+		b.steps = transform.Spec{{Mask: map[string]string{"mail": "redact"}}}
+		b.contract = &schema.Contract{OnTypeChange: policy, Columns: map[string]schema.Declaration{"n": {Type: schema.Type{Kind: schema.Bigint}}}}
+		x := stream("x.csv", "mail,n")
+		b.send(x, 0, "a@b,1", "2,canary@b")
+		b.end(x, 0)
+		err := b.drain()
+		const said = "the value, which is not shown as the feed has masks, is no bigint"
+		if policy == schema.PolicyFreeze {
+			if err == nil || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), said) {
+				t.Errorf("freeze says %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.lake("feed__quarantine"); len(got) != 1 || strings.Contains(got[0], "canary") || !strings.Contains(got[0], said) {
+			t.Errorf("quarantine: %q", got)
 		}
 	}
 }

@@ -385,6 +385,8 @@ type Deviation struct {
 	Policy Policy  `json:"policy"`
 	Count  int64   `json:"count"` // cells, or rows
 	First  Witness `json:"first,omitzero"`
+	// Hidden says that the message must not show the cell, which First does not have.
+	Hidden bool `json:"-"`
 }
 
 // DeviationKind says what kind of change a deviation is. It is the rule of the
@@ -414,6 +416,9 @@ func (d *Deviation) Message() string {
 		return "it is null"
 	case CellCount:
 		return "the row has not as many cells as its header"
+	}
+	if d.Hidden {
+		return "the value, which is not shown as the feed has masks, is no " + d.Type
 	}
 	return fmt.Sprintf("%q is no %s", d.First.Text, d.Type)
 }
