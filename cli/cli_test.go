@@ -188,3 +188,16 @@ func TestQueryOfAnyFolder(t *testing.T) {
 		t.Errorf("said is %s, want %s", out, want)
 	}
 }
+
+func TestFeedThatIsNotThere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "lakefeed.yaml", "feeds: [{table: sales, source: a.csv}, {table: t, topic: sales}]\n")
+	for name, want := range map[string]string{
+		"none": "--feed none: lakefeed.yaml has no such feed. It has sales, t\n",
+		"sale": "--feed sale: lakefeed.yaml has no such feed; did you mean sales? It has sales, t\n",
+	} {
+		if said := exits(t, exitUsage, "ingest", "--feed", name); !strings.Contains(said, want) {
+			t.Errorf("of %s is said %s, want %s", name, said, want)
+		}
+	}
+}

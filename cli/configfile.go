@@ -246,6 +246,8 @@ func (f *fileSettings) choose(names []string) (out []*feedSettings, err error) {
 			msg := "--feed " + name + ": " + f.doc.Name() + " has no such feed"
 			if near := spelling.Nearest(name, known); near != "" {
 				msg += "; did you mean " + near + "?"
+			} else {
+				msg += "."
 			}
 			return nil, &usageError{msg + " It has " + strings.Join(known, ", ")}
 		}

@@ -64,6 +64,9 @@ func Local(name string, o LocalOptions) (Source, error) {
 	if _, err := filepath.Match(name, ""); err != nil {
 		return nil, fmt.Errorf("source %s: it is no file, and as a pattern it is wrong: %w", name, err)
 	}
+	if strings.Contains(name, "**") { // to others it is folders of any depth, and files would be left out silently
+		return nil, fmt.Errorf("source %s: a pattern is of one depth of folders, and has no **: name the folder, which is searched with all that are below it", name)
+	}
 	l.glob = name
 	l.base = abs
 	for strings.ContainsAny(l.base, globChars) && strings.ContainsAny(name, globChars) {

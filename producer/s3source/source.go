@@ -72,6 +72,9 @@ func New(uri string, o Options) (*Source, error) {
 	if _, err := path.Match(name, ""); s.pattern && err != nil {
 		return nil, fmt.Errorf("source %s: as a pattern it is wrong: %w", uri, err)
 	}
+	if strings.Contains(strings.ReplaceAll(name, `\*`, ""), "**") {
+		return nil, fmt.Errorf("source %s: a pattern is of one depth of prefixes, and has no **: name the prefix, with a slash at its end, which is searched with all that is below it", uri)
+	}
 	return s, nil
 }
 

@@ -99,7 +99,7 @@ func TestSources(t *testing.T) {
 	if got := objects(t, open(t, c, "s3://other/in/")); len(got) != 1 || !strings.Contains(got[0], "bucket of s3://other/in/ does not exist") {
 		t.Errorf("of a bucket that is not there: %q", got)
 	}
-	for _, uri := range []string{"in/", "s3://", "s3:///in", "s3://*/in", "s3://raw/in/[a"} {
+	for _, uri := range []string{"in/", "s3://", "s3:///in", "s3://*/in", "s3://raw/in/[a", "s3://raw/**/a.csv"} {
 		if _, err := s3source.New(uri, s3source.Options{Client: c}); err == nil || !strings.Contains(err.Error(), uri) {
 			t.Errorf("%s: error %v", uri, err)
 		}
