@@ -68,6 +68,7 @@ func (e *Engine) Query(ctx context.Context, sql string, out query.Writer) error 
 	if err := e.Validate(); err != nil {
 		return err
 	}
+	sql = strings.TrimRight(sql, "; \t\r\n") // the server takes none, and people end statements with them
 	next, method, body := strings.TrimSuffix(e.URL, "/")+"/v1/statement", http.MethodPost, sql
 	begun := false
 	for next != "" {

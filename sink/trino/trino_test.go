@@ -74,7 +74,7 @@ func TestQuery(t *testing.T) {
 	e, asked := server(t, `{}`, "HTTP 503", `{"columns":[{"name":"a","type":"bigint"},{"name":"m","type":"map(varchar,varchar)"},{"name":"s","type":"varchar"}],"data":[[9007199254740993,{"k":"v"},null]]}`,
 		`{"columns":[{"name":"a","type":"bigint"},{"name":"m","type":"map(varchar,varchar)"},{"name":"s","type":"varchar"}],"data":[[1.50,null,"NULL"],[true,[1],""]]}`)
 	var got result
-	if err := e.Query(t.Context(), "SELECT 1", &got); err != nil {
+	if err := e.Query(t.Context(), "SELECT 1 ;\n", &got); err != nil {
 		t.Fatal(err)
 	}
 	want := [][]any{{json.Number("9007199254740993"), json.RawMessage(`{"k":"v"}`), nil}, {json.Number("1.50"), nil, "NULL"}, {true, json.RawMessage(`[1]`), ""}}
