@@ -122,16 +122,24 @@ func (c *registerCommand) Run(ctx context.Context, g *Globals) error {
 	} else {
 		fmt.Fprintf(g.stdout, "; %s and %s written\n", plural(int64(out.Changed), "table"), plural(int64(out.Written), "partition"))
 	}
-	for _, warning := range hiddenWarnings(done.Hidden) {
+	for _, warning := range projectionWarnings(&done) {
 		fmt.Fprintln(g.stderr, "warning: "+warning)
 	}
 	return nil
 }
 
-// hiddenWarnings say what readers will not see.
-func hiddenWarnings(hidden []string) []string {
-	if len(hidden) == 0 {
-		return nil
+// manyPartitions is how many partitions an engine is known to plan: Trino 476 dies of
+// tens of millions.
+const manyPartitions = 1_000_000
+
+// projectionWarnings say what readers will not see, and what they will not get done.
+func projectionWarnings(done *sink.Registration) (out []string) {
+	if done.Projected > manyPartitions {
+		out = append(out, fmt.Sprintf("partition projection makes readers look for %s partitions, of which the table has %s: they count from the least value to the greatest, so look for one that is far from the others; without --glue-projection they look for those that there are", countText(done.Projected), countText(int64(len(done.Snapshot.Partitions)))))
 	}
-	return []string{fmt.Sprintf("partition projection finds no rows in %s, such as %s: it cannot count to null, and takes spaces off the ends of text; without --glue-projection they are found", plural(int64(len(hidden)), "folder"), strconv.Quote(hidden[0]))}
+	hidden := done.Hidden
+	if len(hidden) == 0 {
+		return out
+	}
+	return append(out, fmt.Sprintf("partition projection finds no rows in %s, such as %s: it cannot count to null, and takes spaces off the ends of text; without --glue-projection they are found", plural(int64(len(hidden)), "folder"), strconv.Quote(hidden[0])))
 }

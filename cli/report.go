@@ -166,7 +166,7 @@ func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Ca
 		}
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s%v; when that is mended: lakefeed register %s --lake %s%s", but, err, r.Table, r.Lake, flags.flags()))
 	}
-	r.Warnings = append(r.Warnings, hiddenWarnings(done.Hidden)...)
+	r.Warnings = append(r.Warnings, projectionWarnings(&done)...)
 	catalog := done.Snapshot
 	table, err := registrar.Table.Current(ctx)
 	if err != nil {

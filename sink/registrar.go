@@ -25,6 +25,7 @@ type Registration struct {
 	Tables     int      // created or changed, the quarantine table too
 	Partitions int      // added or changed
 	Hidden     []string // folders that readers do not find by partition projection
+	Projected  int64    // partitions that readers work out by it, and look for; 0 without it
 }
 
 // Registrar keeps a table and its quarantine table registered in a catalog. It is
@@ -154,7 +155,7 @@ func (r *Registrar) settle(ctx context.Context) (done Registration, err error) {
 		pass, err := r.pass(ctx)
 		done.Tables += pass.Tables
 		done.Partitions += pass.Partitions
-		done.Snapshot, done.Hidden = pass.Snapshot, pass.Hidden
+		done.Snapshot, done.Hidden, done.Projected = pass.Snapshot, pass.Hidden, pass.Projected
 		if err == nil && pass.Tables+pass.Partitions == 0 {
 			for p, at := range r.projector.at {
 				r.Table.registered.reach(p, at.seq)
@@ -214,6 +215,7 @@ func (r *Registrar) pass(ctx context.Context) (done Registration, err error) {
 		if main.Projection, done.Hidden, err = project(s.PartitionBy, s.Partitions); err != nil {
 			return done, fmt.Errorf("register table %s in %s: %w", t.name, r.Catalog, err)
 		}
+		done.Projected = combinations(main.Projection)
 		_, err = r.table(ctx, main, nil, nil, &done)
 		return done, err
 	}

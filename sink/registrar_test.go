@@ -332,8 +332,14 @@ func TestRegistrarProjects(t *testing.T) {
 		t.Errorf("partitions are registered: %v", lines)
 	}
 	f.commit(1, "2024-03-01")
-	register(t, r)
+	if done := register(t, r); done.Projected != 60 {
+		t.Errorf("%d partitions are projected, want 60", done.Projected)
+	}
 	want("2024-01-02", "2024-03-01")
+	f.commit(1, "0001-01-01", "9999-12-31")
+	if done := register(t, r); done.Projected != 3652059 {
+		t.Errorf("%d partitions are projected, want all days of 9,999 years", done.Projected)
+	}
 
 	store = mem.New()
 	f = newFeeder(t, store, 0, "day")
