@@ -37,6 +37,9 @@ const (
 	IBM850      = "ibm850"
 	Macintosh   = "macintosh"
 	ShiftJIS    = "shift_jis"
+	EUCJP       = "euc-jp"
+	EUCKR       = "euc-kr"
+	GB18030     = "gb18030"
 )
 
 // Dialect says how a file is written. The zero value of every field but

@@ -39,7 +39,7 @@ var codePages = map[string]*charmap.Charmap{
 
 // multiByte are the encodings with characters of one byte and of several.
 var multiByte = map[string]encoding.Encoding{
-	ShiftJIS: japanese.ShiftJIS, "euc-jp": japanese.EUCJP, "gb18030": simplifiedchinese.GB18030, "big5": traditionalchinese.Big5, "euc-kr": korean.EUCKR,
+	ShiftJIS: japanese.ShiftJIS, EUCJP: japanese.EUCJP, GB18030: simplifiedchinese.GB18030, "big5": traditionalchinese.Big5, EUCKR: korean.EUCKR,
 }
 
 // Encodings lists the encodings that a Dialect may name.

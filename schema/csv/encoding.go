@@ -52,6 +52,9 @@ func findEncoding(sample []byte, complete bool) (encoding, why string) {
 	case bad*20 <= good:
 		return UTF8, fmt.Sprintf("%d of %d characters beyond ASCII are valid", good, good+bad)
 	}
+	if e := eastAsian(sample); e != "" {
+		return e, "all letters beyond ASCII are pairs of bytes, as frequent as in its texts"
+	}
 	if shiftJIS(sample, complete) {
 		return ShiftJIS, "all of it is valid, and most of it is kana and kanji"
 	}
@@ -79,6 +82,72 @@ func zeros(sample []byte) string {
 		return UTF16BE
 	}
 	return ""
+}
+
+// The least that tells an encoding of pairs of bytes: texts of them that differ, for
+// those of other encodings have as many odd as even lengths.
+const fewestPairTexts = 12
+
+// eastAsian finds GB18030, EUC-KR and EUC-JP, in which a character beyond ASCII is two
+// bytes beyond it. Which of them is told by the first of the two: kana have their own,
+// hangul are b0 to c8, and of the frequent characters of Chinese, which are in the order of
+// their sounds, many are d0 to d7, but none of Japanese.
+func eastAsian(sample []byte) string {
+	sample = sample[:min(len(sample), 64<<10)]
+	texts := map[string]bool{}
+	kana, low, middle, late, pairs, odd, runs := 0, 0, 0, 0, 0, 0, 0
+	for i := 0; i < len(sample); {
+		n := bytes.IndexFunc(sample[i:], func(r rune) bool { return r < utf8.RuneSelf })
+		switch {
+		case n == 0:
+			i++
+			continue
+		case n < 0: // it may go on behind the sample
+			i = len(sample)
+			continue
+		}
+		text := sample[i : i+n]
+		i += n
+		runs++
+		if n%2 == 1 {
+			odd++
+			continue
+		}
+		texts[string(text)] = true
+		for k := 0; k < n; k += 2 {
+			pairs++
+			switch lead := text[k]; {
+			case text[k+1] < 0xa1 || lead < 0xa1:
+				odd++
+			case lead == 0xa4 || lead == 0xa5:
+				kana++
+			case lead >= 0xb0 && lead <= 0xc8:
+				low++
+			case lead > 0xc8 && lead <= 0xcf:
+				middle++
+			case lead >= 0xd0 && lead <= 0xd7:
+				late++
+			}
+		}
+	}
+	if len(texts) < fewestPairTexts || odd*50 > runs {
+		return ""
+	}
+	name := ""
+	switch {
+	case kana*5 >= pairs, late*30 <= pairs && middle*8 >= pairs && (low+middle)*10 >= pairs*7:
+		name = EUCJP
+	case low*10 >= pairs*9:
+		name = EUCKR
+	case late*12 >= pairs && (low+middle+late)*10 >= pairs*7:
+		name = GB18030
+	default:
+		return ""
+	}
+	if text, err := multiByte[name].NewDecoder().Bytes(sample[:bytes.LastIndexByte(sample, '\n')+1]); err != nil || bytes.ContainsRune(text, utf8.RuneError) {
+		return ""
+	}
+	return name
 }
 
 // shiftJIS says whether the sample is clearly Shift-JIS: all of it decodes, into

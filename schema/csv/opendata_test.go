@@ -11,6 +11,8 @@ import (
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/korean"
+	"golang.org/x/text/encoding/simplifiedchinese"
 
 	"lakefeed/schema/csv"
 )
@@ -22,6 +24,14 @@ func repeat(n int, format string) string {
 		fmt.Fprintf(&b, format, i)
 	}
 	return b.String()
+}
+
+// rows makes a row of each word, behind its number.
+func rows(words string) (text string) {
+	for i, word := range strings.Fields(words) {
+		text += fmt.Sprintf("%d,%s\n", i+1, word)
+	}
+	return text
 }
 
 // wrapped puts each line into quotes, and doubles those that it has.
@@ -148,6 +158,10 @@ func TestOpenData(t *testing.T) {
 		{"umlauts of DOS", encoded(t, charmap.CodePage850, "Straße;Größe\n"+repeat(9, "Mühle %[1]d;Äpfel\n")), ";ibm850", "Straße|Größe", 9, "Mühle 1,Äpfel", ""},
 		{"umlauts of the Macintosh", encoded(t, charmap.Macintosh, "Straße;Größe\r"+repeat(9, "Mühle %[1]d;Käse\r")), ";macintosh", "Straße|Größe", 9, "Mühle 1,Käse", ""},
 		{"Japanese", encoded(t, japanese.ShiftJIS, "都道府県,人口\n"+repeat(9, "東京都%[1]d,%[1]d00\n")), ",shift_jis", "都道府県|人口", 9, "東京都1,100", ""},
+		{"Chinese", encoded(t, simplifiedchinese.GB18030, "姓名,城市\n"+rows("北京 上海 广州 深圳 天津 重庆 成都 武汉 西安 南京 杭州 苏州 朝阳区建国路 统计数据 平均工资 增长率 数据来源")), ",gb18030", "姓名|城市", 17, "1,北京", ""},
+		{"Korean", encoded(t, korean.EUCKR, "이름,주소\n"+rows("서울 부산 대구 인천 광주 대전 울산 세종 경기도 강원도 종로구 용산구 성동구 광진구 중랑구")), ",euc-kr", "이름|주소", 15, "1,서울", ""},
+		{"Japanese of Unix", encoded(t, japanese.EUCJP, "氏名,住所\n"+rows("データ カテゴリ さくら市 つくば市 みどり市 いわき市 ひたちなか市 東京都 大阪府 人口 面積 合計 年齢")), ",euc-jp", "氏名|住所", 13, "1,データ", ""},
+		{"Russian of even lengths", encoded(t, charmap.Windows1251, "имя,город\n"+rows("Москва Казань Самара Анна Иван Тула Киев Рига Баку Сургут Якутск Ижевск Рязань Ростов Волгоград Пермь")), ",windows-1251", "имя|город", 16, "1,Москва", ""},
 		{"UTF-16 without a BOM", string(utf16Bytes("name,n\n"+repeat(9, "x%[1]d,%[1]d\n"), false)), ",utf-16le", "name|n", 9, "x1,1", ""},
 		{"lines quoted as a whole", wrapped("id,name,town\n" + repeat(9, "%[1]d,\"Smith, J\",Leeds\n")), ",", "id|name|town", 9, `1,"Smith, J",Leeds`, ""},
 		{"lines quoted as a whole, all cells quoted", wrapped("\"id\";\"name\"\n" + repeat(9, "\"%[1]d\";\"x \"\"y\"\"; z\"\n") + "\"id\";\"name\"\n"), ";", "id|name", 9, `1,"x ""y""; z"`, ""},
