@@ -107,7 +107,7 @@ func TestExitCodes(t *testing.T) {
 		exitUnexpected:  {errors.New("any")},
 		exitUsage:       {&usageError{"x"}, &sink.ShapeError{}, &sink.TopicError{}, producer.ErrNoObjects, sink.ErrNoTable, embedded.ErrLocked},
 		exitQuarantine:  {&quarantineError{"x"}},
-		exitDataLoss:    {embedded.ErrDamaged, &sink.LogError{}, &sink.ChainError{Err: errors.New("x")}, &goneError{"x"}},
+		exitDataLoss:    {embedded.ErrDamaged, &sink.LogError{}, &sink.ChainError{Err: errors.New("x")}, &goneError{"x"}, &sink.SetError{}},
 		exitUnreachable: {&broker.DeliveryError{Err: errors.New("x")}, broker.ErrUnreachable},
 		exitDenied:      {broker.ErrDenied, fs.ErrPermission, syscall.EACCES, syscall.EROFS},
 		exitInterrupted: {context.Canceled},

@@ -78,6 +78,7 @@ func exitCode(err error) int {
 		chain      *sink.ChainError
 		conflict   *conflictError
 		gone       *goneError
+		set        *sink.SetError
 		audit      *auditError
 		position   *sink.PositionError
 		state      *sink.StateError
@@ -104,7 +105,7 @@ func exitCode(err error) int {
 		return exitQuarantine
 	case errors.As(err, &contract):
 		return exitContract
-	case errors.As(err, &log), errors.As(err, &reach), errors.Is(err, consumer.ErrTopicGone), errors.As(err, &missing), errors.As(err, &damaged), errors.Is(err, raw.ErrForeign), errors.As(err, &incomplete), errors.As(err, &lost), errors.As(err, &chain), errors.As(err, &conflict), errors.As(err, &gone), errors.Is(err, embedded.ErrDamaged):
+	case errors.As(err, &log), errors.As(err, &reach), errors.Is(err, consumer.ErrTopicGone), errors.As(err, &missing), errors.As(err, &damaged), errors.Is(err, raw.ErrForeign), errors.As(err, &incomplete), errors.As(err, &lost), errors.As(err, &chain), errors.As(err, &conflict), errors.As(err, &gone), errors.As(err, &set), errors.Is(err, embedded.ErrDamaged):
 		return exitDataLoss
 	case errors.Is(err, broker.ErrDenied), errors.Is(err, fs.ErrPermission), errors.Is(err, awsclient.ErrNoCredentials), errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
 		return exitDenied

@@ -35,7 +35,11 @@ func (l *Lake) table(ctx context.Context, g *Globals, name string) (*sink.Table,
 	if err != nil {
 		return nil, err
 	}
-	return sink.ReadTable(ctx, store, name)
+	table, err := sink.ReadTable(ctx, store, name)
+	if err == nil && table.Partitions() == 0 {
+		err = table.CheckSet(ctx)
+	}
+	return table, err
 }
 
 // writable opens the lake's store to write into it, within a share of the memory

@@ -63,6 +63,26 @@ func (t *Table) set(ctx context.Context) (set partitionSet, err error) {
 	return set, nil
 }
 
+// SetError says that the record of which topic partitions a table has is gone.
+type SetError struct {
+	Key    string // of the record
+	Beyond string // key of a commit of a topic partition that is not known without it
+}
+
+func (e *SetError) Error() string {
+	return fmt.Sprintf("read %s: the record of which topic partitions the table has is gone, and there are commits, such as %s: put it back; without a copy a run of lakefeed ingest or consume for the table makes it anew of its topic", e.Key, e.Beyond)
+}
+
+// CheckSet is for readers of a table that has no topic partitions, and so no rows. The
+// error is a *SetError where it has.
+func (t *Table) CheckSet(ctx context.Context) error {
+	missing, beyond, err := t.beyondSet(ctx)
+	if err == nil && beyond != "" {
+		err = &SetError{missing, beyond}
+	}
+	return err
+}
+
 // beyondSet finds a record of a topic partition that is not in the generation's set, to
 // which it is added before it has one: beyond is its key, "" where there is none, and
 // missing that of the set's step that is not there.
