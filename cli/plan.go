@@ -132,6 +132,10 @@ func (c *planCommand) plan(ctx context.Context, g *Globals, file *fileSettings, 
 		if p.StepsChanged, err = stepsChanged(ctx, table, of.Transform, before.Rows); err != nil {
 			return nil, err
 		}
+		if have, want := table.Topic(), of.topicName(); have != want {
+			p.err = &sink.TopicError{Table: of.Table, Have: []string{have}, Want: want}
+			return p, nil
+		}
 		if have, want := table.Shape().String(), s.shape().String(); have != want {
 			p.err = &sink.ShapeError{Table: of.Table, Have: table.Shape(), Want: s.shape()}
 			return p, nil

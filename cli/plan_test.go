@@ -149,6 +149,10 @@ func TestPlan(t *testing.T) {
 	if p, text = plan(exitUsage); !strings.Contains(p[0].Error, "cannot become") || !strings.Contains(text, "it would stop") {
 		t.Errorf("another partitioning: %s", text)
 	}
+	write(t, "lakefeed.yaml", strings.Replace(conf, "[c]", "[c], topic: renamed", 1))
+	if p, text = plan(exitUsage); !strings.Contains(p[0].Error, "it is built from topic t, not from renamed") || !strings.Contains(text, "it would stop") {
+		t.Errorf("another topic: %s", text)
+	}
 	write(t, "lakefeed.yaml", strings.Replace(conf, "[c]", "[c], schema: {on_new_column: freeze}", 1))
 	if p, _ = plan(exitContract); !strings.Contains(p[0].Error, "in/b.csv") {
 		t.Errorf("frozen: %s", p[0].Error)
