@@ -36,11 +36,11 @@ func fitNames(h header, width int) []string {
 	if h.shifted {
 		return append([]string{""}, names...)
 	}
-	if len(names) == width+1 && isMark(names[0]) {
-		return names[1:]
-	}
 	for len(names) > width && names[len(names)-1] == "" {
 		names = names[:len(names)-1]
+	}
+	if len(names) == width+1 && isMark(names[0]) {
+		return names[1:]
 	}
 	empty := -1
 	for i, name := range names {
@@ -189,8 +189,7 @@ func (c *candidate) namesOver(column int, text []byte, body []line) bool {
 }
 
 // series says which cells of a record are numbers in equal steps, as years and
-// months are as names, where the rows below have none, and hardly any other number is a
-// name: three may have equal steps by chance.
+// months are as names, where the rows below have none.
 func (c *candidate) series(cells []Cell, body []line) []bool {
 	in := steps(cells, true)
 	for _, l := range body[:min(len(body), 3)] {
@@ -200,23 +199,11 @@ func (c *candidate) series(cells []Cell, body []line) []bool {
 			}
 		}
 	}
-	inside, outside := 0, 0
-	for i, cell := range cells {
-		switch {
-		case in[i]:
-			inside++
-		case classify(cell.Text) == classNumber:
-			outside++
-		}
-	}
-	if outside*4 > inside {
-		clear(in)
-	}
 	return in
 }
 
 // steps says which cells are numbers in equal steps, three at least; as names are, if
-// three are years, or count from 0 or 1.
+// three are years, or count from 0 or 1: others may have equal steps by chance.
 func steps(cells []Cell, asNames bool) []bool {
 	in := make([]bool, len(cells))
 	number := func(i int) (n int, ok bool) {

@@ -216,6 +216,9 @@ func TestOpenData(t *testing.T) {
 		{"last rows without a number in a table of two columns", "area,n\n" + repeat(20, "x%[1]d,%[1]d\n") + ",\ny,\nz,\n", ",", "area|n", 23, "x1,1", ""},
 		{"a last row by another delimiter", "day,town,n\n" + repeat(20, "2020-01-%02[1]d,x%[1]d,%[1]d\n") + "2020-01-21;y;7\n", ",", "day|town|n", 21, "2020-01-01,x1,1", ""},
 		{"a remark with another delimiter", "day,town,n\n" + repeat(20, "2020-01-%02[1]d,x%[1]d,%[1]d\n") + "Source: office; provisional; table 7\n", ",", "day|town|n", 20, "2020-01-01,x1,1", "footer 1"},
+		{"a number sign over numbers, and an empty name behind the others", "#,name,score,\n" + repeat(20, "%[1]d,x%[1]d,%[1]d.5\n"), ",", "#|name|score", 20, "1,x1,1.5", ""},
+		{"numbers that count from 1, and others", "id,1,2,3,5,10\n" + repeat(20, "x%[1]d,%[1]d.5,%[1]d,3,4%[1]d,1.5\n"), ",", "id|1|2|3|5|10", 20, "x1,1.5,1,3,41,1.5", ""},
+		{"a last row that was typed in", "area,n,pct\n" + repeat(20, "x%[1]d,%[1]d,%[1]d%%\n") + "Wales, unknown, unknown\n", ",", "area|n|pct", 21, "x1,1,1%", ""},
 		{"another last line end", "a,b\r\n" + repeat(9, "%[1]d,x\r\n") + "10,y\n", ",", "a|b", 10, "1,x", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

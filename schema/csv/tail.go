@@ -174,9 +174,10 @@ func (c *candidate) sentences(above []line, typed []class) func(line) bool {
 			return false
 		}
 		l.cells = c.cellsAt(l)
-		texts := 0
+		texts, words := 0, false
 		for i, cell := range l.cells {
 			is := classify(cell.Text)
+			words = words || bytes.ContainsAny(bytes.TrimSpace(cell.Text), " :")
 			if i == 0 && is != classText {
 				return false
 			}
@@ -188,7 +189,7 @@ func (c *candidate) sentences(above []line, typed []class) func(line) bool {
 			}
 			texts++
 		}
-		return texts > 0 && l.isSentence()
+		return texts > 0 && words && l.isSentence()
 	}
 }
 
