@@ -161,7 +161,7 @@ func (r *report) finish(ctx context.Context, registrar *sink.Registrar, flags Ca
 		return cmp.Or(removed(ctx, registrar.Table), err)
 	case err != nil:
 		but := ""
-		if r.Rows+r.Quarantined > 0 {
+		if r.Rows+r.Quarantined > 0 || r.Replay != nil && r.Replay.Rows > 0 {
 			but = "the rows are in the lake, but "
 		}
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s%v; when that is mended: lakefeed register %s --lake %s%s", but, err, r.Table, r.Lake, flags.flags()))
