@@ -168,10 +168,36 @@ func (f *fileSettings) path(name string) string {
 	return filepath.Join(f.doc.Dir(), name)
 }
 
+// readShared reads the file for what its feeds share. They may have faults of their own.
+func (c *ConfigFile) readShared() (*fileSettings, error) {
+	name, text, err := c.text()
+	if name == "" || err != nil {
+		return nil, err
+	}
+	f, whole := parseConfig(name, text)
+	if whole == nil {
+		return f, nil
+	}
+	all := &fileSettings{}
+	config.Decode(name, text, all)
+	feeds := map[int]bool{}
+	for i := range all.Feeds {
+		feeds[i] = true
+	}
+	if len(feeds) == 0 {
+		return nil, whole
+	}
+	if f, err = parseConfigWithout(name, text, feeds); err != nil {
+		return nil, whole
+	}
+	return f, nil
+}
+
 // fill gives a command's sections what the file has for the lake and Kafka, for
-// commands that work on a table and not on feeds.
+// commands that work on a table and not on feeds: a fault in one of those is told by what
+// runs them.
 func (c *ConfigFile) fill(g *Globals, command any) error {
-	f, err := c.read()
+	f, err := c.readShared()
 	if f == nil || err != nil {
 		return err
 	}

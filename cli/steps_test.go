@@ -73,6 +73,30 @@ func TestStepsAreExplained(t *testing.T) {
 	}
 }
 
+// A file in which values are looked up may be gone: what was made by it is audited by the
+// values of then, and read.
+func TestTableIsReadWithoutItsFilesOfValues(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "codes.csv", "code,name\nx,Ex\n")
+	write(t, "lakefeed.yaml", "lake: elsewhere\nfeeds: [{table: t, source: a.csv, transform: [{map: {code: {file: codes.csv, value: name}}}]}]\n")
+	write(t, "a.csv", "id,code\n1,x\n")
+	exits(t, exitDone, "ingest")
+	if err := os.Remove("codes.csv"); err != nil {
+		t.Fatal(err)
+	}
+	if said := exits(t, exitDone, "audit", "t", "--deep"); !strings.Contains(said, "1 row cell by cell") {
+		t.Errorf("audit says %s", said)
+	}
+	exits(t, exitDone, "schema", "show", "t")
+	if said := exits(t, exitUsage, "ingest"); !strings.Contains(said, "codes.csv") {
+		t.Errorf("ingest says %s", said)
+	}
+	write(t, "lakefeed.yaml", "lake: [elsewhere]\nfeeds: [{table: t, source: a.csv}]\n")
+	if said := exits(t, exitUsage, "schema", "show", "t"); !strings.Contains(said, "lakefeed.yaml:1:") {
+		t.Errorf("schema show says %s", said)
+	}
+}
+
 // Without the configuration that masks a table's columns nothing is written to it that
 // they would hide: not by a run that was not given it, and not by a replay.
 func TestMasksNeedTheirConfiguration(t *testing.T) {
