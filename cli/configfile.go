@@ -91,49 +91,6 @@ func (c *ConfigFile) text() (name string, text []byte, err error) {
 	return name, text, nil
 }
 
-// readSound reads the file for a run of its feeds: those that have a fault do not keep
-// the others from it, as long as the fault is in that feed alone.
-func (c *ConfigFile) readSound() (*fileSettings, error) {
-	name, text, err := c.text()
-	if name == "" || err != nil {
-		return nil, err
-	}
-	f, whole := parseConfig(name, text)
-	if whole == nil {
-		return f, nil
-	}
-	all := &fileSettings{}
-	config.Decode(name, text, all)
-	broken, without := map[string]error{}, map[int]bool{}
-	for i := range all.Feeds {
-		others := map[int]bool{}
-		for j := range all.Feeds {
-			if j != i {
-				others[j] = true
-			}
-		}
-		if _, err := parseConfigWithout(name, text, others); err != nil {
-			if all.Feeds[i].Table == "" {
-				return nil, whole // there is nothing to call it by
-			}
-			broken[all.Feeds[i].Table], without[i] = err, true
-		}
-	}
-	if len(without) == 0 || len(without) == len(all.Feeds) {
-		return nil, whole
-	}
-	if f, err = parseConfigWithout(name, text, without); err != nil {
-		return nil, whole
-	}
-	for i := range f.Feeds {
-		if !without[i] && broken[f.Feeds[i].Table] != nil { // of one name
-			return nil, whole
-		}
-	}
-	f.broken = broken
-	return f, nil
-}
-
 // parseConfig reads a file's text and gives all its faults at once.
 func parseConfig(name string, text []byte) (*fileSettings, error) {
 	return parseConfigWithout(name, text, nil)
@@ -166,31 +123,6 @@ func (f *fileSettings) path(name string) string {
 		return name
 	}
 	return filepath.Join(f.doc.Dir(), name)
-}
-
-// readShared reads the file for what its feeds share. They may have faults of their own.
-func (c *ConfigFile) readShared() (*fileSettings, error) {
-	name, text, err := c.text()
-	if name == "" || err != nil {
-		return nil, err
-	}
-	f, whole := parseConfig(name, text)
-	if whole == nil {
-		return f, nil
-	}
-	all := &fileSettings{}
-	config.Decode(name, text, all)
-	feeds := map[int]bool{}
-	for i := range all.Feeds {
-		feeds[i] = true
-	}
-	if len(feeds) == 0 {
-		return nil, whole
-	}
-	if f, err = parseConfigWithout(name, text, feeds); err != nil {
-		return nil, whole
-	}
-	return f, nil
 }
 
 // fill gives a command's sections what the file has for the lake and Kafka, for
