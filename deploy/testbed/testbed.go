@@ -6,13 +6,14 @@
 //
 // Without Docker a test that asks is skipped, or fails where
 // LAKEFEED_REQUIRE_DOCKER=1 says that there must be Docker. Such tests are left
-// out of -short.
+// out of -short, and of a run of all tests within less time than they take.
 package testbed
 
 import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	mathrand "math/rand/v2"
 	"net"
@@ -191,6 +192,9 @@ func need(t testing.TB) {
 	if os.Getenv("LAKEFEED_REQUIRE_DOCKER") == "0" {
 		t.Skip("LAKEFEED_REQUIRE_DOCKER=0: no tests with containers")
 	}
+	if !required() && tooShort() {
+		t.Skipf("all tests with containers take more than the time limit: give -timeout %s, or -run for some of them", allTake)
+	}
 	bed.mu.Lock()
 	defer bed.mu.Unlock()
 	if bed.docker == nil && bed.missing == nil {
@@ -203,6 +207,17 @@ func need(t testing.TB) {
 	default:
 		t.Skipf("there is no Docker: %v", bed.missing)
 	}
+}
+
+// allTake is how long all tests with containers take, at most, on two cores.
+const allTake = 50 * time.Minute
+
+// tooShort says whether all tests are to run, within less time than those with containers
+// take: go test ends them after ten minutes where nobody says otherwise, and all that
+// passed would be lost with them.
+func tooShort() bool {
+	limit, ok := flag.Lookup("test.timeout").Value.(flag.Getter).Get().(time.Duration)
+	return ok && limit > 0 && limit < allTake && flag.Lookup("test.run").Value.String() == ""
 }
 
 // connect finds Docker.
